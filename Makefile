@@ -1,0 +1,58 @@
+# Every command sets up what it needs: a Python >= 3.11 with venv and a package index are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements-dev.lock pyproject.toml
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY) ## Make the virtual environment with locked dependencies
+
+demo: $(READY) ## Watch the router work: simulated models, real Envoy, real OpenAI client
+	@$(BIN)/modelrouter demo
+
+run: $(READY) ## Run the router on examples/quickstart with simulated models, until Ctrl-C
+	@$(BIN)/modelrouter run -f examples/quickstart --simulate
+
+test: $(READY) ## Run the unit and component tests
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/component
+
+lint: $(READY) ## Check format, lint, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+golden: $(READY) ## Rewrite the expected files of the plan tests; the diff is the review
+	@$(BIN)/python -m pytest -q tests/unit/plan --rewrite-golden
+
+docs: $(READY) ## Regenerate the field reference in docs/
+	@$(BIN)/python -m modelrouter reference > docs/reference.md
+
+bench: $(READY) ## Compare with plain Envoy, a FastAPI proxy and LiteLLM (about 15 minutes)
+	@$(BIN)/python -m bench --output docs/benchmarks.md
+
+lock: $(READY) ## Resolve the development dependencies anew
+	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup demo run test lint format golden docs bench lock clean

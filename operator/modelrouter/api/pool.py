@@ -1,0 +1,219 @@
+"""`ModelPool`: interchangeable endpoints that serve one model, and what is known of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
+from modelrouter.api.quantities import Address, DecimalText, PositiveDuration, Share
+from modelrouter.api.strictness import StrictModel, invalid
+
+
+class ProviderKind(StrEnum):
+    """The protocol and conventions of a provider outside the cluster."""
+
+    OPENAI = "OpenAI"
+    OPENAI_COMPATIBLE = "OpenAICompatible"
+
+
+class Feature(StrEnum):
+    """What a request may need and a pool may be able to do."""
+
+    TOOLS = "tools"
+    JSON_SCHEMA = "jsonSchema"
+    IMAGES = "images"
+
+
+class LoadBalancing(StrEnum):
+    """How one endpoint of the pool is picked for a request."""
+
+    LEAST_REQUEST = "LeastRequest"
+    ROUND_ROBIN = "RoundRobin"
+    SESSION_HASH = "SessionHash"
+    PREFIX_HASH = "PrefixHash"
+
+
+def _base_url(text: str) -> str:
+    url = urlsplit(text)
+    try:
+        port_is_valid = url.port is None or url.port > 0
+    except ValueError:
+        port_is_valid = False
+    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
+        raise ValueError("write a URL such as https://api.openai.com/v1")
+    if url.query or url.fragment or url.username:
+        raise ValueError("a base URL has no query, fragment or user; keys belong in a Secret")
+    return text.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class SecretKeyReference(StrictModel):
+    """One key of a Secret in the same namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    """Key within the Secret's data."""
+
+
+class Credentials(StrictModel):
+    """Where the provider's API key comes from. The key itself never stands in a resource."""
+
+    secret_ref: SecretKeyReference
+    """The Secret and the key in it that hold the API key."""
+
+
+class Provider(StrictModel):
+    """A model served outside the cluster."""
+
+    kind: ProviderKind
+    """`OpenAI`, or `OpenAICompatible` for any server with the same API."""
+    base_url: BaseUrl | None = None
+    """The URL that client paths are appended to, up to and including `/v1`.
+    `OpenAI` defaults to https://api.openai.com/v1; `OpenAICompatible` needs one."""
+    credentials: Credentials | None = None
+    """The API key to send as `authorization: Bearer`. Without it none is sent."""
+
+    @model_validator(mode="after")
+    def _has_base_url(self) -> Self:
+        if self.base_url is None and self.kind is ProviderKind.OPENAI_COMPATIBLE:
+            raise invalid("baseUrl", "kind OpenAICompatible needs the server's URL here")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The base URL in force."""
+        return self.base_url or "https://api.openai.com/v1"
+
+
+class Price(StrictModel):
+    """US dollars per million tokens, each as a string."""
+
+    input: DecimalText
+    """Prompt tokens."""
+    output: DecimalText
+    """Completion tokens."""
+    cached_input: DecimalText | None = None
+    """Prompt tokens that the provider found in its prompt cache."""
+
+
+class Quality(StrictModel):
+    """How good the model's answers are, from 0 to 1, on the team's own scale."""
+
+    default: Share
+    """For requests of any kind."""
+
+
+class Parameters(StrictModel):
+    """Changes to top-level request parameters that this model does not take as OpenAI has them."""
+
+    drop: Annotated[list[str], Field(max_length=32)] = []
+    """Parameters removed before the request is sent, such as temperature for reasoning models."""
+    rename: Annotated[dict[str, str], Field(max_length=32)] = {}
+    """Parameters sent under another name, such as max_tokens: max_completion_tokens."""
+
+    @model_validator(mode="after")
+    def _leaves_the_model_alone(self) -> Self:
+        if "model" in self.drop or "model" in self.rename or "model" in self.rename.values():
+            raise ValueError("model is set by the router from spec.model; do not drop or rename it")
+        both = sorted(set(self.drop) & set(self.rename))
+        if both:
+            raise ValueError(f"{both[0]} is both dropped and renamed; choose one")
+        return self
+
+
+class HealthCheck(StrictModel):
+    """An active HTTP probe that every router sends to every endpoint."""
+
+    path: Annotated[str, Field(pattern=r"^/\S*$", max_length=1024)] = "/health"
+    """Answered with 200 by a healthy endpoint."""
+    interval: PositiveDuration = "5s"
+    """Time between two probes of one endpoint."""
+    timeout: PositiveDuration = "2s"
+    """A probe that takes longer has failed."""
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] = 2
+    """Failed probes in a row after which the endpoint gets no more requests."""
+    healthy_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    """Good probes in a row after which it gets requests again."""
+
+
+class OutlierDetection(StrictModel):
+    """Ejection of an endpoint because of the answers that real requests got from it."""
+
+    consecutive_errors: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Server errors, resets, refused connections or timeouts in a row before ejection."""
+    base_ejection_time: PositiveDuration = "30s"
+    """How long the first ejection lasts; each further one is longer by the same time."""
+    max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 50
+    """Largest share of the pool's endpoints ejected at once. One may always be ejected."""
+
+
+class ModelPoolSpec(StrictModel):
+    """What a ModelPool says. Exactly one of `provider` and `endpoints` names the source."""
+
+    model: Annotated[str, Field(min_length=1, max_length=512)]
+    """The name the backend knows; the router puts it in each request."""
+    provider: Provider | None = None
+    """A model served outside the cluster."""
+    endpoints: Annotated[list[Address], Field(min_length=1, max_length=1000)] | None = None
+    """Fixed addresses, each `host:port`."""
+    context_window: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that prompt and answer may have together. A larger request is not sent here."""
+    features: list[Feature] | None = None
+    """What the model can do. Unset: everything; a request that needs more is not sent here."""
+    zone: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Where prompts are processed, shown in metrics and decisions, such as `eu`."""
+    data_classes: Annotated[list[ObjectName], Field(max_length=32)] = []
+    """Data classes that may be sent here. A request labelled with any other class is not."""
+    price: Price | None = None
+    """What tokens cost."""
+    quality: Quality | None = None
+    """How good the answers are."""
+    parameters: Parameters = Parameters()
+    """Request parameters dropped or renamed for this model."""
+    health_check: HealthCheck | None = None
+    """Active probes. Default: `/health` every 5 s for `endpoints`, none for a provider."""
+    outlier_detection: OutlierDetection = OutlierDetection()
+    """Ejection of endpoints that fail real requests."""
+    load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
+    """How an endpoint is picked: `LeastRequest`, `RoundRobin`, `SessionHash` (the same session
+    stays on the same endpoint) or `PrefixHash` (prompts with the same beginning do)."""
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Requests that one router sends to one endpoint at the same time. When all endpoints are
+    full, the next pool of the route takes the request. Default: no limit."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        sources = [name for name in ("provider", "endpoints") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            found = "both provider and endpoints" if sources else "neither"
+            raise ValueError(f"exactly one of provider and endpoints is needed; found {found}")
+        return self
+
+    @property
+    def source(self) -> Literal["provider", "endpoints"]:
+        """Which source the pool has."""
+        return "provider" if self.provider is not None else "endpoints"
+
+    @property
+    def probe(self) -> HealthCheck | None:
+        """The health check in force: providers are probed only when told to."""
+        if self.health_check is not None or self.provider is not None:
+            return self.health_check
+        return HealthCheck()
+
+
+class ModelPool(StrictModel):
+    """Interchangeable endpoints that serve one model."""
+
+    api_version: Literal["modelrouter.dev/v1alpha1"] = API_VERSION
+    kind: Literal["ModelPool"] = "ModelPool"
+    metadata: ObjectMeta
+    spec: ModelPoolSpec
+    status: dict[str, Any] | None = None

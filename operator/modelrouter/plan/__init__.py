@@ -1,0 +1,1 @@
+"""Resources in, what should exist out: pure functions without I/O, clock or randomness."""

@@ -1,0 +1,77 @@
+"""The agent's own HTTP server: probes, metrics and what a person asks when something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+LONGEST_POLL_SECONDS = 60.0
+
+
+class Reported(Protocol):
+    """What the server needs to know of the agent."""
+
+    @property
+    def acknowledged(self) -> str:
+        """Version of the configuration in force, empty before the first."""
+
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Whether traffic may come, and the detail for people."""
+
+    def view(self) -> Mapping[str, Any]:
+        """Routes and pools with their figures."""
+
+    async def changed(self, after: str) -> str:
+        """Wait until a version other than `after` is in force, and return it."""
+
+
+def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
+    """The routes of the admin server."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        ready, detail = agent.readiness()
+        return _json({"ready": ready, **detail}, status=200 if ready else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST}
+        )
+
+    async def configz(request: web.Request) -> web.Response:
+        if "after" not in request.query:
+            return _json({"version": agent.acknowledged})
+        try:
+            seconds = float(request.query.get("timeout", "30"))
+        except ValueError:
+            return _json({"error": "timeout: write a number of seconds"}, status=400)
+        try:
+            async with asyncio.timeout(min(max(seconds, 0.0), LONGEST_POLL_SECONDS)):
+                version = await agent.changed(request.query["after"])
+        except TimeoutError:
+            version = agent.acknowledged
+        return _json({"version": version})
+
+    async def routez(_: web.Request) -> web.Response:
+        return _json(agent.view())
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/configz", configz)
+    app.router.add_get("/routez", routez)
+    return app
+
+
+def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, status=status, content_type="application/json")

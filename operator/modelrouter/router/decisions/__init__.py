@@ -1,0 +1,1 @@
+"""The decision server: Envoy asks it about each request, over a Unix socket."""

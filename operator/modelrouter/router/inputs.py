@@ -1,0 +1,109 @@
+"""Where an agent's configuration comes from.
+
+`ConfigSource` is what the agent asks for; a folder of files is one, a watch on ConfigMaps another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import structlog
+import watchfiles
+
+log = structlog.get_logger(__name__)
+
+Secrets = Mapping[str, Mapping[str, str]]
+"""Values by Secret name and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that the agent is given, as of one moment."""
+
+    document: Mapping[str, Any]
+    """The RouterConfig as plain data, not yet validated."""
+    secrets: Secrets = field(default_factory=dict, repr=False)
+    problems: tuple[Mapping[str, str], ...] = ()
+    """What the author of the document had to leave out, for people to see on `/readyz`."""
+
+
+class ConfigSource(Protocol):
+    """Gives the inputs in force, and again whenever they change."""
+
+    def updates(self) -> AsyncIterator[Inputs]:
+        """Yield the inputs now if there are any, then after each change. Never ends by itself."""
+        ...
+
+
+class UnreadableInputError(Exception):
+    """A file of the source is missing or broken; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Files that are replaced by renaming: the configuration, Secret values and problems."""
+
+    config: Path
+    secrets: Path | None = None
+    problems: Path | None = None
+
+    async def updates(self) -> AsyncIterator[Inputs]:
+        last: Inputs | None = None
+        async for _ in self._wakings():
+            try:
+                inputs = self.read()
+            except UnreadableInputError as error:
+                log.warning("configuration cannot be read; the last one stays", reason=str(error))
+                continue
+            if inputs != last:
+                last = inputs
+                yield inputs
+
+    def read(self) -> Inputs:
+        """The files as they are now."""
+        document = _read_json(self.config)
+        if not isinstance(document, dict):
+            raise UnreadableInputError(f"{self.config} is not a JSON object")
+        secrets = _read_json(self.secrets) if self.secrets and self.secrets.exists() else {}
+        problems = _read_json(self.problems) if self.problems and self.problems.exists() else []
+        return Inputs(document, secrets, tuple(problems))
+
+    async def _wakings(self) -> AsyncIterator[None]:
+        yield
+        directory = self.config.parent
+        names = {path.name for path in (self.config, self.secrets, self.problems) if path}
+        while True:
+            if not directory.is_dir():
+                await asyncio.sleep(0.5)
+                continue
+            # The directory is watched, not the files: a rename gives a file a new inode. A wake-up
+            # now and then mends whatever the kernel's event queue may have dropped.
+            async for changes in watchfiles.awatch(
+                directory,
+                watch_filter=lambda _, path: Path(path).name in names,
+                debounce=20,
+                step=2,
+                rust_timeout=5_000,
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                yield
+                if not changes and not directory.is_dir():
+                    break
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UnreadableInputError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UnreadableInputError(f"{path} cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        # The error's text holds no content of the file, only a position.
+        raise UnreadableInputError(f"{path} is not JSON: {error.msg} at {error.pos}") from None

@@ -1,0 +1,1 @@
+"""The router without Kubernetes: manifests from files, Envoy and the agent on this machine."""

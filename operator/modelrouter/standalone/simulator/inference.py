@@ -1,0 +1,196 @@
+"""The path that every generating request takes: faults, limits, the engine, the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from modelrouter.standalone.simulator.engine import never
+from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.faults import Treatment
+from modelrouter.standalone.simulator.generation import ABORTED, Answer, Limits
+from modelrouter.standalone.simulator.prompts import Prompt
+from modelrouter.standalone.simulator.sabotage import hang_up, reset, reset_mid_headers
+from modelrouter.standalone.simulator.server import Server, json_response
+from modelrouter.standalone.simulator.streaming import (
+    EventFormat,
+    open_stream,
+    send_error,
+    send_stream,
+    usage_fields,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One generating request, understood and ready to run."""
+
+    prompts: list[Prompt]
+    answers: list[Answer]
+    stream: bool
+    spelling: EventFormat
+    whole: Callable[[list[Answer], dict[str, Any]], dict[str, Any]]
+    """Makes the JSON of an answer that is not streamed, from the choices and the usage."""
+
+
+def engine_error() -> ApiError:
+    """What vLLM says when its engine has died under a request."""
+    return ApiError(
+        500,
+        "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+    )
+
+
+async def strike(
+    request: web.Request, treatment: Treatment, *, stream: bool
+) -> web.StreamResponse | None:
+    """Do to the connection what the fault plan says; none if the request may go on."""
+    match treatment.mode:
+        case "fail":
+            plan = treatment.plan
+            raise ApiError(plan.fail_status, "simulated failure", retry_after_s=plan.retry_after)
+        case "hang":
+            await never()
+        case "reset":
+            return reset(request)
+        case "reset_mid_headers":
+            return await reset_mid_headers(request)
+        case "stream_error":
+            if stream:
+                return await send_error(request, engine_error())
+            raise engine_error()
+    return None
+
+
+async def run_inference(
+    server: Server, request: web.Request, inference: Inference, treatment: Treatment
+) -> web.StreamResponse:
+    """Generate and send the answer."""
+    engine = server.engine
+    answers = inference.answers
+    if engine.rejecting:
+        # vLLM aborts what arrives while it drains: status 200, no text, finish reason "abort".
+        answers = [ABORTED] * len(answers)
+        treatment = replace(treatment, first_token_s=0.0, per_token_s=0.0)
+    response = await open_stream(request) if inference.stream else None
+    tokens = sum(answer.tokens for answer in answers)
+    run = await engine.start(
+        inference.prompts,
+        tokens,
+        first_token_s=treatment.first_token_s,
+        per_token_s=treatment.per_token_s,
+    )
+    reason = "abort"
+    try:
+        if response is not None:
+            await send_stream(
+                request, response, answers, run, engine, inference.spelling, treatment
+            )
+        else:
+            longest = max(answer.tokens for answer in answers)
+            await engine.wait(run.due(max(0, longest - 1)))
+            engine.steps(run, tokens)
+        # vLLM's metric has no reason of its own for tool calls.
+        first = answers[0].finish_reason
+        reason = "stop" if first == "tool_calls" else first
+    finally:
+        engine.finish(run, reason)
+    if response is not None:
+        return response
+    details = server.settings.prompt_tokens_details
+    body = inference.whole(answers, usage_fields(run, tokens, details=details))
+    if treatment.mode in ("cut_stream", "stall_stream"):
+        return await _send_half(request, body, treatment)
+    return json_response(body)
+
+
+async def _send_half(
+    request: web.Request, value: dict[str, Any], treatment: Treatment
+) -> web.StreamResponse:
+    """The beginning of an answer whose head has promised all of it."""
+    body = orjson.dumps(value)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if treatment.mode == "stall_stream":
+        await never()
+    hang_up(request)
+    return response
+
+
+def limits_of(server: Server, body: dict[str, Any], prompt: Prompt) -> Limits:
+    """How long the answer may be; an error if the prompt leaves no room for it."""
+    window = server.settings.max_model_len
+    if prompt.tokens >= window:
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {window} tokens. However, your request has "
+            f"{prompt.tokens} input tokens. Please reduce the length of the input messages.",
+            param="input_tokens",
+        )
+    room = window - prompt.tokens
+    asked = body.get("max_completion_tokens")
+    name = "max_completion_tokens"
+    if asked is None:
+        asked = body.get("max_tokens")
+        name = "max_tokens"
+    if asked is None:
+        asked = room
+    elif not isinstance(asked, int) or isinstance(asked, bool):
+        raise ApiError(400, f"{name} must be an integer, got {asked!r}.", param=name)
+    elif asked < 1:
+        raise ApiError(400, f"{name} must be at least 1, got {asked}.", param=name)
+    elif asked > room:
+        raise ApiError(
+            400,
+            f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum "
+            f"context length is {window} tokens and your request has {prompt.tokens} input tokens "
+            f"({asked} > {window} - {prompt.tokens}).",
+            param=name,
+        )
+    stop = body.get("stop")
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    wanted = server.settings.tokens
+    wanted = asked if body.get("ignore_eos") else max(wanted, _count(body, "min_tokens", 0))
+    return Limits(wanted, asked, stops)
+
+
+def choices_of(body: dict[str, Any]) -> int:
+    """How many answers the request asks for, per prompt."""
+    count = _count(body, "n", 1)
+    if count < 1:
+        raise ApiError(400, f"n must be at least 1, got {count}.", param="n")
+    return count
+
+
+def streaming_of(body: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Whether to stream, and the stream's options."""
+    stream = bool(body.get("stream"))
+    options = body.get("stream_options")
+    if options is not None and not stream:
+        raise ApiError(
+            400,
+            "Stream options can only be defined when `stream=True`.",
+            param="stream_options",
+        )
+    return stream, options if isinstance(options, dict) else {}
+
+
+def answer_id(request: web.Request, prefix: str) -> str:
+    """The answer's id; it carries the request's own id if that was given."""
+    return f"{prefix}-{request.headers.get('X-Request-Id') or os.urandom(16).hex()}"
+
+
+def _count(body: dict[str, Any], name: str, default: int) -> int:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ApiError(400, f"{name} must be an integer, got {value!r}.", param=name)
+    return value

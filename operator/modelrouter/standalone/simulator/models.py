@@ -1,0 +1,81 @@
+"""The names a server answers to: its own and its LoRA adapters'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.settings import SimulatorSettings
+
+
+class Models:
+    """Which model names a request may use, and what `/v1/models` says of them."""
+
+    def __init__(self, settings: SimulatorSettings, *, created: int) -> None:
+        self._settings = settings
+        self._created = created
+        self._adapters = dict(settings.lora_modules)
+
+    def resolve(self, name: object) -> str:
+        """The model name that the answer carries: the first served name, or the adapter's."""
+        served = self._settings.served_names
+        if name is None or name in served:
+            return served[0]
+        if not isinstance(name, str):
+            raise ApiError(400, "model must be a string", param="model")
+        if name in self._adapters:
+            return name
+        raise ApiError(404, f"The model `{name}` does not exist.", param="model")
+
+    def load(self, name: object, path: object) -> str:
+        """Add a LoRA adapter; returns vLLM's confirmation."""
+        if not name or not path or not isinstance(name, str) or not isinstance(path, str):
+            raise ApiError(
+                400,
+                "Both 'lora_name' and 'lora_path' must be provided.",
+                error_type="InvalidUserInput",
+            )
+        if name in self._adapters:
+            raise ApiError(
+                400,
+                f"The lora adapter '{name}' has already been loaded.",
+                error_type="InvalidUserInput",
+            )
+        self._adapters[name] = path
+        return f"Success: LoRA adapter '{name}' added successfully."
+
+    def unload(self, name: object) -> str:
+        """Remove a LoRA adapter; returns vLLM's confirmation."""
+        if not name or not isinstance(name, str):
+            raise ApiError(400, "'lora_name' needs to be provided.", error_type="InvalidUserInput")
+        if name not in self._adapters:
+            raise ApiError(404, f"The lora adapter '{name}' cannot be found.")
+        del self._adapters[name]
+        return f"Success: LoRA adapter '{name}' removed successfully."
+
+    def listing(self) -> dict[str, Any]:
+        """The JSON of `/v1/models`."""
+        settings = self._settings
+        data = [
+            self._card(name, root=settings.model, parent=None, length=settings.max_model_len)
+            for name in settings.served_names
+        ]
+        data += [
+            self._card(name, root=path, parent=settings.served_names[0], length=None)
+            for name, path in self._adapters.items()
+        ]
+        return {"object": "list", "data": data}
+
+    def _card(
+        self, name: str, *, root: str, parent: str | None, length: int | None
+    ) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "vllm",
+            "root": root,
+            "parent": parent,
+            "max_model_len": length,
+            "permission": [],
+        }
