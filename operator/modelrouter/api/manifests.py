@@ -219,7 +219,7 @@ def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | No
     """The key node and value node of a field or item (an item is its own key)."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == part or str(part) in ("True", "False") and "bool" in key.tag:
+            if key.value == part or (str(part) in ("True", "False") and "bool" in key.tag):
                 return key, value
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part]

@@ -119,8 +119,9 @@ def _failover(value: object) -> object:
     return value
 
 
-Failover = Annotated[Literal["None"] | list[ObjectName], BeforeValidator(_failover)]
-"""`None`, or pools in the order in which they take over."""
+Failover = Annotated[Literal["None"] | list[ObjectName] | None, BeforeValidator(_failover)]
+"""The text `None`, or pools in the order in which they take over. Python's None: not given. An
+explicit null is an error, because whoever writes it most likely means the text."""
 
 
 class Rule(StrictModel):
@@ -132,7 +133,7 @@ class Rule(StrictModel):
     """Which requests. Without conditions: all."""
     targets: Annotated[list[Target], Field(min_length=1, max_length=32)]
     """Pools that share the requests by weight."""
-    failover: Failover | None = Field(default=None, validate_default=False)
+    failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over when the chosen one fails, instead of the route's `failover`.
     `None` (the text): the request never leaves the pool that was chosen."""
 
@@ -201,7 +202,7 @@ class ModelRouteSpec(StrictModel):
     """The ModelPools that may be used. Nothing else ever is."""
     rules: Annotated[list[Rule], Field(max_length=64)] = []
     """Rules in order; the first that matches decides. None matches: `pools` in their order."""
-    failover: Failover | None = Field(default=None, validate_default=False)
+    failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over, in order, when the chosen one fails. Default: `pools` in order.
     `None` (the text): a request never leaves the pool that was chosen."""
     retry: Retry = Retry()
