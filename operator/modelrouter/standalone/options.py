@@ -28,10 +28,10 @@ class RunOptions:
     """TCP port on which the router takes requests; 0 takes a free one."""
     admin_port: int = 8081
     """TCP port for metrics, health and state; 0 takes a free one."""
-    router: str | None = None
-    """The router whose routes are served. Default: the only one that the manifests name."""
-    namespace: str | None = None
-    """The namespace that is served. Default: the only one that has routes."""
+    router: str = ""
+    """The router whose routes are served. Empty: the only one that the manifests name."""
+    namespace: str = ""
+    """The namespace that is served. Empty: the only one that has routes."""
     simulate: bool = False
     """Whether to start simulated model servers for pools that nobody answers for."""
     envoy: Path | None = None

@@ -44,10 +44,10 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise OSError(f"no free TCP port found on {host} between {_FIRST_PORT} and {_LAST_PORT}")
 
 
-async def is_reachable(host: str, port: int, timeout: float = 0.5) -> bool:
-    """Whether a TCP connection to the address succeeds within `timeout` seconds."""
+async def is_reachable(host: str, port: int, within: float = 0.5) -> bool:
+    """Whether a TCP connection to the address succeeds within so many seconds."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             for address in await resolve(host):
                 with contextlib.suppress(ConnectionError):
                     _, writer = await asyncio.open_connection(address, port)
@@ -58,11 +58,12 @@ async def is_reachable(host: str, port: int, timeout: float = 0.5) -> bool:
     return False
 
 
-async def wait_until_reachable(host: str, port: int, timeout: float) -> bool:
-    """Wait until somebody listens; False when `timeout` seconds went by without."""
+async def wait_until_reachable(host: str, port: int, within: float) -> bool:
+    """Wait until somebody listens; False when so many seconds went by without."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
-            while not await is_reachable(host, port):
+        async with asyncio.timeout(within):
+            while True:
+                if await is_reachable(host, port):
+                    return True
                 await asyncio.sleep(0.02)
-            return True
     return False

@@ -12,20 +12,17 @@ from pathlib import Path
 from pydantic import SecretBytes
 
 from modelrouter.api.manifests import Key, Manifests, load_manifests
-from modelrouter.api.metadata import DEFAULT_NAMESPACE, ObjectMeta
+from modelrouter.api.metadata import ObjectMeta
+from modelrouter.api.pool import ModelPool
 from modelrouter.api.problems import Problem
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.api.secret import Secret
-from modelrouter.plan.routers import plan_router, router_keys
+from modelrouter.plan.routers import UnknownRouterError, choose_router, plan_router
 
 SecretValues = Mapping[str, Mapping[str, str]]
 """Values by Secret name and key."""
 Addresses = Mapping[str, Sequence[str]]
 """Addresses, `host:port`, that stand in for a pool's own."""
-
-
-class RouterChoiceError(Exception):
-    """The manifests hold more than one router, or not the one asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +57,23 @@ class Draft:
     """Manifests as read, and the router among them that is to run."""
 
     manifests: Manifests
-    key: Key
-    """Namespace and name of the router."""
+    key: Key | None
+    """Namespace and name of the router; None: the manifests leave that open."""
 
     @property
-    def routes(self) -> int:
-        """How many routes the router has."""
+    def pools(self) -> dict[str, ModelPool]:
+        """The pools that the router's routes may use."""
+        if self.key is None:
+            return {}
         namespace, router = self.key
-        return sum(
-            key[0] == namespace and route.spec.router == router
+        used = {
+            name
             for key, route in self.manifests.routes.items()
-        )
+            if key[0] == namespace and route.spec.router == router
+            for name in route.spec.pools
+        }
+        pools = self.manifests.pools
+        return {name: pools[namespace, name] for name in used if (namespace, name) in pools}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ class Publisher:
     def __init__(
         self,
         files: RouterFiles,
-        router: str | None = None,
-        namespace: str | None = None,
+        router: str = "",
+        namespace: str = "",
         extra_secrets: SecretValues | None = None,
     ) -> None:
         self._files = files
@@ -112,7 +115,11 @@ class Publisher:
     def read(self, paths: Sequence[Path]) -> Draft:
         """Read the manifests and choose the router."""
         manifests = load_manifests(paths)
-        key = choose_router(manifests, self._router, self._namespace)
+        try:
+            key = choose_router(manifests, self._namespace, self._router)
+        except UnknownRouterError as error:
+            manifests.problems.append(Problem(str(error)))
+            return Draft(manifests, None)
         add_secrets(manifests, key[0], self._extra_secrets)
         return Draft(manifests, key)
 
@@ -122,46 +129,34 @@ class Publisher:
         At the start whatever can be served is served. Later a draft with a problem that was not
         there before is refused whole, because half of somebody's edit is nobody's intention.
         """
-        planned = plan_router(draft.manifests, *draft.key, addresses)
-        problems = [*draft.manifests.problems, *planned.problems]
-        identities = frozenset((p.resource, p.field, p.message) for p in problems)
+        problems = list(draft.manifests.problems)
+        planned = None
+        if draft.key is not None:
+            planned = plan_router(draft.manifests, *draft.key, addresses)
+            problems += planned.problems
         write_atomically(self._files.problems, [_for_agent(problem) for problem in problems])
-        if self._config is None:
-            if not planned.config.routes:
-                return Publication(None, changed=False, refused=True, problems=problems)
-        elif identities - self._tolerated:
+        if planned is None or not self._is_acceptable(planned.config, problems):
             return Publication(self._config, changed=False, refused=True, problems=problems)
         changed = self._write(planned.config, draft)
-        self._config, self._tolerated = planned.config, identities
+        self._config, self._tolerated = planned.config, _identities(problems)
         return Publication(self._config, changed, problems=problems)
+
+    def accepts(self, draft: Draft) -> bool:
+        """Whether `publish` would put the draft in force."""
+        if draft.key is None:
+            return False
+        planned = plan_router(draft.manifests, *draft.key)
+        problems = [*draft.manifests.problems, *planned.problems]
+        return self._is_acceptable(planned.config, problems)
+
+    def _is_acceptable(self, config: RouterConfig, problems: Sequence[Problem]) -> bool:
+        is_worse = self._config is not None and _identities(problems) - self._tolerated
+        return bool(config.routes) and not is_worse
 
     def _write(self, config: RouterConfig, draft: Draft) -> bool:
         # Keys first: a configuration must not arrive before the keys that it names.
         new_secrets = write_atomically(self._files.secrets, secret_values(draft, config))
         return write_atomically(self._files.config, config.document()) or new_secrets
-
-
-def choose_router(manifests: Manifests, router: str | None, namespace: str | None) -> Key:
-    """The router that was asked for, or the only one there is."""
-    found = [
-        key
-        for key in router_keys(manifests)
-        if namespace in (None, key[0]) and router in (None, key[1])
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        if (router or namespace) and (others := router_keys(manifests)):
-            names = ", ".join(f"{key[1]} in namespace {key[0]}" for key in others)
-            raise RouterChoiceError(
-                f"no route names router {router or 'of any name'}"
-                f"{f' in namespace {namespace}' if namespace else ''}; there are: {names}"
-            )
-        return (namespace or DEFAULT_NAMESPACE, router or "default")
-    names = ", ".join(f"{key[1]} in namespace {key[0]}" for key in found)
-    raise RouterChoiceError(
-        f"the routes name several routers: {names}; choose one with --router and --namespace"
-    )
 
 
 def add_secrets(manifests: Manifests, namespace: str, values: SecretValues) -> None:
@@ -184,7 +179,7 @@ def secret_values(draft: Draft, config: RouterConfig) -> dict[str, dict[str, str
     for pool in config.pools.values():
         if pool.credential is None:
             continue
-        secret = draft.manifests.secrets.get((draft.key[0], pool.credential.secret))
+        secret = draft.manifests.secrets.get((config.namespace, pool.credential.secret))
         value = secret.values.get(pool.credential.key) if secret else None
         if value is not None:
             # A file written with an editor ends in a line break, which no key does.
@@ -205,11 +200,16 @@ def write_atomically(path: Path, content: object) -> bool:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(encoded)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     return True
+
+
+def _identities(problems: Sequence[Problem]) -> frozenset[tuple[str, str, str]]:
+    """What makes problems the same after lines were added above them."""
+    return frozenset((problem.resource, problem.field, problem.message) for problem in problems)
 
 
 def _for_agent(problem: Problem) -> dict[str, str]:

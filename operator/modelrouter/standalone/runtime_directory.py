@@ -43,5 +43,6 @@ def runtime_directory() -> Iterator[Path]:
 
 
 def _base() -> str | None:
-    memory = "/dev/shm"
-    return memory if os.path.isdir(memory) and os.access(memory, os.W_OK | os.X_OK) else None
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK | os.X_OK)
+    return str(memory) if usable else None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from modelrouter.api.pool import ModelPool, ModelPoolSpec
-from modelrouter.api.quantities import split_address
-from modelrouter.standalone.lookup import is_loopback
+from modelrouter.api.quantities import is_ip_address, split_address
 from modelrouter.standalone.ports import free_port, is_reachable
 from modelrouter.standalone.supervising import Command
 
@@ -29,7 +28,9 @@ class Server:
     pool: str
     index: int
     """Its place among its pool's servers, from 0."""
-    model: str
+    models: tuple[str, ...]
+    """What it serves; more than one where several pools name its address."""
+    host: str
     port: int
     first_token_ms: int
     """Milliseconds to the first token of an answer."""
@@ -45,19 +46,21 @@ class Server:
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def command(self) -> Command:
         """The program to run."""
         arguments = [
             *(sys.executable, "-m", "modelrouter.standalone.simulator"),
-            *("--model", self.model, "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--label", self.name, "--seed", str(self.index)),
+            *("--model", self.models[0], "--host", self.host, "--port", str(self.port)),
+            *("--name", self.name, "--seed", str(self.index)),
             *("--first-token", str(self.first_token_ms), "--per-token", str(self.per_token_ms)),
         ]
         if self.context_window is not None:
             arguments += ["--max-model-len", str(self.context_window)]
+        if len(self.models) > 1:
+            arguments += ["--served-model-name", *self.models]
         return Command(self.name, arguments, restart_delay=RESTART_DELAY)
 
 
@@ -80,26 +83,28 @@ class Simulations:
 
     async def update(self, pools: Mapping[str, ModelPool]) -> None:
         """Decide for pools that are new or changed, and forget those that are gone."""
+        own = {(server.host, server.port) for server in self.servers.values()}
         for name in set(self._known) - set(pools):
             del self._known[name]
         new = {
-            name: pool
-            for name, pool in pools.items()
+            name: pool.spec
+            for name, pool in sorted(pools.items())
             if name not in self._known or self._known[name][0] != _identity(pool.spec)
         }
-        found = await asyncio.gather(*(self._decide(name, new[name].spec) for name in new))
-        for name, simulation in zip(new, found, strict=True):
-            self._known[name] = (_identity(new[name].spec), simulation)
+        found = await asyncio.gather(*(self._decide(name, spec, own) for name, spec in new.items()))
+        for (name, spec), simulation in zip(new.items(), found, strict=True):
+            self._known[name] = (_identity(spec), simulation)
 
     @property
     def servers(self) -> dict[str, Server]:
-        """All simulated servers by name."""
-        return {
-            server.name: server
-            for _, simulation in self._known.values()
-            if simulation is not None
-            for server in simulation.servers
-        }
+        """All simulated servers by name; pools that name the same address share one."""
+        by_address: dict[tuple[str, int], Server] = {}
+        for _, simulation in self._known.values():
+            for server in simulation.servers if simulation is not None else ():
+                shared = by_address.setdefault((server.host, server.port), server)
+                models = tuple(dict.fromkeys(shared.models + server.models))
+                by_address[server.host, server.port] = replace(shared, models=models)
+        return {server.name: server for server in by_address.values()}
 
     @property
     def addresses(self) -> dict[str, list[str]]:
@@ -110,22 +115,25 @@ class Simulations:
             if simulation is not None and simulation.overrides
         }
 
-    async def _decide(self, name: str, spec: ModelPoolSpec) -> Simulation | None:
+    async def _decide(
+        self, name: str, spec: ModelPoolSpec, own: Set[tuple[str, int]]
+    ) -> Simulation | None:
         addresses = pool_addresses(spec)
-        answers = await asyncio.gather(*(self.reachable(*address) for address in addresses))
-        if any(answers):
+        # Where one of our own servers answers, nobody else does.
+        others = [address for address in addresses if address not in own]
+        if any(await asyncio.gather(*(self.reachable(*address) for address in others))):
             return None
-        local = all(is_loopback(host) for host, _ in addresses) and spec.provider is None
-        ports = [
-            port if local else self.choose_port() for _, port in addresses[:_MOST_SERVERS]
-        ]
+        in_place = spec.provider is None and all(_can_listen(host) for host, _ in addresses)
+        places = addresses[:_MOST_SERVERS]
+        if not in_place:
+            places = [("127.0.0.1", self.choose_port()) for _ in places]
         # A provider is further away than a server of one's own, and so is everything it says.
         first, per_token = (120, 10) if spec.provider is not None else (40, 6)
         servers = tuple(
-            Server(name, index, spec.model, port, first, per_token, spec.context_window)
-            for index, port in enumerate(ports)
+            Server(name, index, (spec.model,), host, port, first, per_token, spec.context_window)
+            for index, (host, port) in enumerate(places)
         )
-        return Simulation(servers, overrides=not local or len(ports) < len(addresses))
+        return Simulation(servers, overrides=not in_place or len(places) < len(addresses))
 
 
 def pool_addresses(spec: ModelPoolSpec) -> list[tuple[str, int]]:
@@ -136,6 +144,11 @@ def pool_addresses(spec: ModelPoolSpec) -> list[tuple[str, int]]:
     return [split_address(address) for address in spec.endpoints or ()]
 
 
+def _can_listen(host: str) -> bool:
+    """Whether a simulated server can stand at this host: it is this machine's loopback."""
+    return host == "localhost" or (is_ip_address(host) and host.startswith("127."))
+
+
 def _identity(spec: ModelPoolSpec) -> object:
-    """What a simulated server depends on."""
-    return (spec.model, spec.endpoints, spec.provider, spec.context_window)
+    """What decides whether and how a pool is simulated."""
+    return (spec.model, spec.endpoints, spec.provider)

@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,8 +58,8 @@ class Death:
     """None: it could not even be started."""
     reason: str
     """How it ended, for people: `killed by SIGKILL`, `exit code 1`."""
-    restart_in: float
-    """Seconds until it is started again."""
+    restart_in: float | None
+    """Seconds until it is started again; None: it is held back until further notice."""
 
 
 class Observer(Protocol):
@@ -107,6 +107,10 @@ class Child:
         """End a hold: if the program has ended meanwhile, start it."""
         self._wanted.set()
 
+    def retire(self) -> None:
+        """This is its last life: when it ends it is neither started again nor missed."""
+        self._stopping.set()
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the program and the processes it started, if it runs."""
         if self.pid is not None:
@@ -139,7 +143,8 @@ class Child:
             lived = time.monotonic() - started
             quick_deaths = quick_deaths + 1 if lived < QUICK_DEATH else 1
             pause = max(self.command.restart_delay, restart_pause(quick_deaths))
-            self._observer.died(Death(self.name, pid, reason, pause))
+            held = not self._wanted.is_set()
+            self._observer.died(Death(self.name, pid, reason, None if held else pause))
             await self._unless_stopping(asyncio.sleep(pause))
             await self._unless_stopping(self._wanted.wait())
 
@@ -212,13 +217,12 @@ def describe_exit(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-class _die_with:
-    """Runs in the child before its program: the kernel kills it when its parent ends."""
+def _die_with(parent: int) -> Callable[[], None]:
+    """What the child does before its program: have the kernel kill it when its parent ends."""
 
-    def __init__(self, parent: int) -> None:
-        self._parent = parent
-
-    def __call__(self) -> None:
+    def prepare() -> None:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != self._parent:  # the parent ended before the kernel was told
+        if os.getppid() != parent:  # the parent ended before the kernel was told
             os._exit(1)
+
+    return prepare

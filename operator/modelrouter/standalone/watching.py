@@ -41,6 +41,11 @@ def fingerprint(paths: Sequence[Path]) -> Fingerprint:
     return tuple(marks)
 
 
+def last_change(paths: Sequence[Path]) -> float:
+    """When the manifests were last written: seconds since the epoch; 0 when there are none."""
+    return max((mark[3] / 1e9 for mark in fingerprint(paths)), default=0.0)
+
+
 def watched_directories(paths: Sequence[Path]) -> set[Path]:
     """The directories in which an edit of the manifests can happen.
 
@@ -130,7 +135,7 @@ def _symlink_chain(path: Path) -> list[Path]:
     chain = [path]
     for _ in range(40):  # the kernel's own limit
         try:
-            target = os.readlink(chain[-1])
+            target = chain[-1].readlink()
         except OSError:
             break
         chain.append(Path(os.path.normpath(chain[-1].parent / target)))

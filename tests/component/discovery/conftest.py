@@ -22,10 +22,19 @@ import pytest_asyncio
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.credential_injector.v3 import (  # noqa: F401
+    credential_injector_pb2,
+)
+from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2  # noqa: F401
+from envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2  # noqa: F401
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
 from google.protobuf import json_format
 
-from modelrouter.router.discovery import ResourceSet, Store, discovery_handler, serve
+from modelrouter.router.discovery import ResourceSet, Store, discovery_handler, serve, server
 from modelrouter.router.discovery.ledger import Pacing
+from modelrouter.router.discovery.resources import Push
+from modelrouter.router.discovery.wire import encode_response
 
 ENVOY = Path(next(iter(envoy.__path__))) / "_bin" / "envoy"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -68,6 +77,10 @@ class Build:
         host["routes"] = [{"match": {"prefix": "/"}, "route": action}]
         spec = {"name": "main", "virtual_hosts": [host]}
         return self.serialise(spec | fields, route_pb2.RouteConfiguration())
+
+    def secret(self, name: str, value: str) -> bytes:
+        spec = {"name": name, "generic_secret": {"secret": {"inline_string": value}}}
+        return self.serialise(spec, secret_pb2.Secret())
 
     def pools(self, *names: str, to: str | None = None) -> ResourceSet:
         """One cluster for each name, with the backend of that name, and routes to one of them."""
@@ -170,6 +183,17 @@ class Build:
         }
 
 
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pool: str = ""
+) -> tuple[int, str]:
+    """One request on a connection that stays open."""
+    writer.write(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-pool: %s\r\n\r\n" % pool.encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
+    body = await reader.readexactly(length)
+    return int(head.split()[1]), body.decode()
+
+
 class Stage:
     """An Envoy, its agent and its backends."""
 
@@ -177,6 +201,7 @@ class Stage:
         self.home = home
         self.build = Build(home)
         self.store = Store(Pacing(linger=0.2))
+        self.sent: list[Push] = []
         self.agent: grpc.aio.Server | None = None
         self.process: asyncio.subprocess.Process | None = None
         self.backends: list[asyncio.Server] = []
@@ -211,15 +236,16 @@ class Stage:
             self.process = None
             (self.home / "in.sock").unlink(missing_ok=True)
 
-    async def backend(self, name: str, body: str | None = None) -> None:
-        """An HTTP server that always answers with its name."""
-        payload = (body or name).encode()
-        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(payload), payload)
+    async def backend(self, name: str) -> None:
+        """An HTTP server that answers with its name and the credential that it was shown."""
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                while await reader.readuntil(b"\r\n\r\n"):
-                    writer.write(answer)
+                while head := await reader.readuntil(b"\r\n\r\n"):
+                    shown = head.partition(b"authorization: ")[2].partition(b"\r\n")[0]
+                    body = name.encode() + (b" " + shown if shown else b"")
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body))
+                    writer.write(body)
             except (asyncio.IncompleteReadError, ConnectionError):
                 pass
             finally:
@@ -251,6 +277,8 @@ class Stage:
         log = (self.home / "envoy.log").read_text()
         raise AssertionError(f"wanted {status} {body}, got {answer}; Envoy wrote: {log}")
 
+    ask = staticmethod(ask)
+
     async def close(self) -> None:
         await self.kill_envoy()
         await self.stop_agent()
@@ -259,21 +287,16 @@ class Stage:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-async def ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pool: str = ""
-) -> tuple[int, str]:
-    """One request on a connection that stays open."""
-    writer.write(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-pool: %s\r\n\r\n" % pool.encode())
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
-    body = await reader.readexactly(length)
-    return int(head.split()[1]), body.decode()
-
-
 @pytest_asyncio.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     # pytest's own temporary paths can exceed the 107 bytes that a Unix socket's path may have.
     stage = Stage(Path(tempfile.mkdtemp(prefix="mr-ads-")))
+
+    def encode(push: Push, nonce: str, version: str) -> bytes:
+        stage.sent.append(push)
+        return encode_response(push, nonce, version)
+
+    monkeypatch.setattr(server, "encode_response", encode)
     try:
         yield stage
     finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from modelrouter.api.router_config import PoolConfig
+from modelrouter.policy.state import PoolState
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.histogram import (
     DECISION_BUCKETS,
@@ -66,13 +67,18 @@ class Ledger:
         self.fall_through = 0
         """Requests that Envoy placed alone, because the agent did not answer it."""
         self.decision_time = Histogram(DECISION_BUCKETS)
-        self.in_flight: dict[str, int] = {}
-        """Requests in flight by the pool that was chosen for them."""
+        self.pools: dict[str, PoolState] = {}
+        """What decisions know of each pool; requests in flight are counted here, by the pool that
+        was chosen for them."""
         self._open: OrderedDict[str, str] = OrderedDict()
         self._prices: dict[str, tuple[float, float]] = {}
 
-    def use_prices(self, pools: Mapping[str, PoolConfig]) -> None:
-        """Take over the prices of a new configuration."""
+    def use_pools(self, pools: Mapping[str, PoolConfig]) -> None:
+        """Take over the pools of a new configuration, with their prices."""
+        for gone in self.pools.keys() - pools.keys():
+            del self.pools[gone]
+        for name in pools:
+            self.pools.setdefault(name, PoolState())
         self._prices = {
             name: (
                 float(Decimal(pool.price.input) / _PER_MILLION),
@@ -90,7 +96,9 @@ class Ledger:
         if request_id in self._open:
             return
         self._open[request_id] = pool
-        self.in_flight[pool] = self.in_flight.get(pool, 0) + 1
+        state = self.pools.get(pool)
+        if state is not None:
+            state.in_flight += 1
         if len(self._open) > _MOST_IN_FLIGHT:
             # Records were lost, or Envoy was killed: the oldest cannot be in flight any more.
             self._close(next(iter(self._open)))
@@ -103,7 +111,8 @@ class Ledger:
     def forget_in_flight(self) -> None:
         """Envoy is gone, and every request in it."""
         self._open.clear()
-        self.in_flight.clear()
+        for state in self.pools.values():
+            state.in_flight = 0
 
     def record(self, record: RequestRecord) -> None:
         """A request has ended."""
@@ -134,9 +143,9 @@ class Ledger:
         totals.recent.append((self._clock(), record.duration_ms, first_byte or record.duration_ms))
 
     def _close(self, request_id: str) -> None:
-        pool = self._open.pop(request_id, None)
-        if pool is not None:
-            self.in_flight[pool] -= 1
+        state = self.pools.get(self._open.pop(request_id, ""))
+        if state is not None and state.in_flight > 0:
+            state.in_flight -= 1
 
     def view(self) -> dict[str, dict[str, dict[str, object]]]:
         """Route → pool → totals and recent figures, for a person who watches."""

@@ -123,8 +123,8 @@ class LedgerCollector(Collector):
             "Requests in flight by the pool chosen for them.",
             labels=["pool"],
         )
-        for pool, count in self._ledger.in_flight.items():
-            in_flight.add_metric([pool], count)
+        for pool, state in self._ledger.pools.items():
+            in_flight.add_metric([pool], state.in_flight)
         endpoints = GaugeMetricFamily(
             "modelrouter_pool_endpoints",
             "Endpoints of a pool; ready ones pass their health checks and are not ejected.",

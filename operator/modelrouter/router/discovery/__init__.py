@@ -4,7 +4,7 @@
 what each has acknowledged.
 """
 
-from modelrouter.router.discovery.ledger import Rejection
+from modelrouter.router.discovery.lane import Rejection
 from modelrouter.router.discovery.resources import ResourceSet
 from modelrouter.router.discovery.server import discovery_handler, serve
 from modelrouter.router.discovery.store import Store

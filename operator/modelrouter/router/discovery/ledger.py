@@ -14,10 +14,10 @@ the right thing (`ClusterManagerImpl::updateClusterCounts`).
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from modelrouter.router.discovery.lane import UNVERSIONED, Flight, Lane, Rejection, Serial
 from modelrouter.router.discovery.resources import (
     CLUSTER,
     ENDPOINTS,
@@ -29,12 +29,6 @@ from modelrouter.router.discovery.resources import (
     Push,
     Resource,
 )
-
-Serial = int
-"""Number of an update. Each due name carries that of the oldest update that waits for it."""
-
-UNVERSIONED: Serial = 0
-"""Serial of a change that belongs to no version, such as an endpoint that came or went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,80 +48,6 @@ class Pacing:
     decided before and have not reached the router filter, or retry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A resource that Envoy refused. Envoy keeps the last good version of it, if it had one."""
-
-    kind: str
-    name: str
-    version: str
-    message: str
-    serial: Serial = field(default=UNVERSIONED, repr=False)
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A push that Envoy has not answered yet."""
-
-    kind: str
-    resources: Mapping[str, Resource]
-    serials: Mapping[str, Serial]
-    removed: tuple[str, ...]
-    sent_at: float
-
-
-@dataclass(slots=True)
-class _Lane:
-    """The state of one type of resource on this stream."""
-
-    opened: bool = False
-    wildcard: bool = False
-    subscribed: set[str] = field(default_factory=set)
-    due: dict[str, Serial] = field(default_factory=dict)
-    forced: set[str] = field(default_factory=set)
-    absent: dict[str, None] = field(default_factory=dict)
-    halves: deque[dict[str, Serial]] = field(default_factory=deque)
-    burst: int = 0
-    flights: dict[str, _Flight] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
-    """Version that Envoy holds, by name."""
-    rejected: dict[str, Rejection] = field(default_factory=dict)
-    leaving: dict[str, float] = field(default_factory=dict)
-    """Names to take away, and not before when."""
-    waiting: Counter[Serial] = field(default_factory=Counter)
-    """How many names of each update are due or unanswered."""
-
-    def asked_for(self, name: str) -> bool:
-        return self.opened and (self.wildcard or name in self.subscribed)
-
-    def expect(self, name: str, serial: Serial) -> None:
-        """Note that `name` is due; an older update that waits for it keeps waiting."""
-        if (former := self.due.pop(name, None)) is not None:
-            self.settle(former)
-            serial = _older(former, serial)
-        if (refused := self.rejected.pop(name, None)) is not None:
-            serial = _older(refused.serial, serial)
-        self.due[name] = serial
-        self.waiting[serial] += 1
-
-    def forget(self, name: str) -> None:
-        """`name` is no longer due."""
-        if (serial := self.due.pop(name, None)) is not None:
-            self.settle(serial)
-        self.forced.discard(name)
-        self.rejected.pop(name, None)
-
-    def settle(self, serial: Serial) -> None:
-        self.waiting[serial] -= 1
-        if not self.waiting[serial]:
-            del self.waiting[serial]
-
-    @property
-    def making(self) -> bool:
-        """Whether an update (not merely an endpoint) waits for this type."""
-        return any(serial != UNVERSIONED for serial in self.waiting)
-
-
 class Ledger:
     """One stream's view of the catalog."""
 
@@ -136,7 +56,7 @@ class Ledger:
         self._serial = serial
         self._accepted: Serial = 0
         self._pacing = pacing or Pacing()
-        self._lanes = {kind: _Lane() for kind in MAKE_ORDER}
+        self._lanes = {kind: Lane() for kind in MAKE_ORDER}
         self._nonces = itertools.count(1)
         self._remade: set[str] = set()
         self._routes_since: float | None = None
@@ -208,10 +128,11 @@ class Ledger:
             lane.subscribed.add(name)
             resource = self._catalog[kind].get(name)
             if resource is None:
-                # For endpoints the answer "there are none" ends the warming of their cluster.
-                if kind == ENDPOINTS:
+                # The answer "there are none" ends the warming of a cluster; one that is about to
+                # be taken away must keep its endpoints until then.
+                if kind == ENDPOINTS and name in self._catalog[CLUSTER]:
                     lane.absent[name] = None
-            elif held.get(name) != resource.version or self._must_follow(kind, name):
+            elif name not in held or self._lacks(kind, name, resource, held[name]):
                 lane.expect(name, self._serial)
                 lane.forced.add(name)
 
@@ -226,13 +147,13 @@ class Ledger:
         elif resource.version == version:
             lane.forget(name)
 
-    def _must_follow(self, kind: str, name: str) -> bool:
-        """Whether these endpoints belong to a cluster that this stream has sent.
+    def _lacks(self, kind: str, name: str, resource: Resource, version: str) -> bool:
+        """Whether Envoy needs `resource` although it says that it holds `version` of it.
 
-        Envoy may have written its subscription before it read the cluster, so that it names
-        endpoints as held which the new cluster, warming, lacks.
+        Envoy may have written a subscription before it read a cluster that this stream sent, so
+        that it names endpoints as held which the new cluster, warming, lacks.
         """
-        return kind == ENDPOINTS and name in self._remade
+        return version != resource.version or (kind == ENDPOINTS and name in self._remade)
 
     def acknowledge(self, nonce: str) -> None:
         """Envoy accepted a push."""
@@ -275,7 +196,7 @@ class Ledger:
             return rejection
         return None
 
-    def _landed(self, nonce: str) -> _Flight | None:
+    def _landed(self, nonce: str) -> Flight | None:
         for lane in self._lanes.values():
             if (flight := lane.flights.pop(nonce, None)) is not None:
                 return flight
@@ -298,7 +219,7 @@ class Ledger:
 
     def _launch(self, push: Push, serials: Mapping[str, Serial], now: float) -> tuple[str, Push]:
         nonce = str(next(self._nonces))
-        flight = _Flight(push.kind, push.resources, serials, push.removed, now)
+        flight = Flight(push.kind, push.resources, serials, push.removed, now)
         self._lanes[push.kind].flights[nonce] = flight
         if push.kind == CLUSTER:
             self._follow_with_endpoints(push, serials)
@@ -364,7 +285,7 @@ class Ledger:
             serials[name] = serial
         return (Push(kind, resources), serials) if resources else None
 
-    def _merging(self, lane: _Lane, now: float) -> bool:
+    def _merging(self, lane: Lane, now: float) -> bool:
         """Whether to let further updates gather while Envoy is about to answer."""
         if lane.burst > 0 or not lane.flights:
             return False
@@ -441,10 +362,3 @@ class Ledger:
         """Names of which Envoy has some accepted version that is still wanted."""
         catalog = self._catalog[kind]
         return (name for name in self._lanes[kind].held if name in catalog)
-
-
-def _older(one: Serial, other: Serial) -> Serial:
-    """The older of two serials, where any update is older than no update."""
-    if one == UNVERSIONED or other == UNVERSIONED:
-        return max(one, other)
-    return min(one, other)

@@ -101,6 +101,8 @@ async def _send(
             nonce, push = due
             await context.write(encode_response(push, nonce, store.version or ""))
             await asyncio.sleep(0)
+        # What turned out to be there already was settled without a push.
+        store.note_progress()
         alarm = None
         if ledger.wake_at is not None:
             alarm = loop.call_later(max(0.0, ledger.wake_at - time.monotonic()), wake.set)
@@ -116,7 +118,8 @@ async def serve(
 ) -> grpc.aio.Server:
     """Serve `handlers` on a Unix socket that owner and group may use. A stale socket is replaced.
 
-    End it with `await server.stop(None)`: discovery streams never end by themselves.
+    Keep the result: gRPC shuts a server down that nothing refers to. End it with
+    `await server.stop(None)`: discovery streams never end by themselves.
     """
     server = grpc.aio.server(
         options=[

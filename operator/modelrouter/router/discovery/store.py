@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modelrouter.router.discovery.ledger import UNVERSIONED, Ledger, Pacing, Rejection, Serial
+from modelrouter.router.discovery.lane import UNVERSIONED, Rejection, Serial
+from modelrouter.router.discovery.ledger import Ledger, Pacing
 from modelrouter.router.discovery.resources import (
     CLUSTER,
     ENDPOINTS,
@@ -71,12 +72,7 @@ class Store:
         changes = replace(self._catalog, resources)
         if version != self.version or changes or not self._serial:
             self._serial += 1
-            self._serials.pop(version, None)
-            self._serials[version] = self._serial
-            self._versions[self._serial] = version
-            while len(self._serials) > REMEMBERED_VERSIONS:
-                oldest = next(iter(self._serials))
-                self._versions.pop(self._serials.pop(oldest), None)
+            self._remember(version)
         now = time.monotonic()
         for session in self._sessions:
             session.ledger.update(changes, self._serial, now)
@@ -85,6 +81,16 @@ class Store:
         if changes:
             self._clusters = None
         self.note_progress()
+
+    def _remember(self, version: str) -> None:
+        self._serials[version] = self._serial
+        self._versions[self._serial] = version
+        while len(self._versions) > REMEMBERED_VERSIONS:
+            serial = next(iter(self._versions))
+            oldest = self._versions.pop(serial)
+            # The same version may have been given again later, with other content.
+            if self._serials[oldest] == serial:
+                del self._serials[oldest]
 
     def update_endpoints(self, cluster: str, body: bytes) -> None:
         """Replace the endpoints of one cluster, whatever else there is. It belongs to no version.
@@ -236,7 +242,8 @@ class Store:
         for waiter in self._waiters:
             waiter.set()
         version = self.acknowledged_version
-        if version is None or self._acknowledged <= before[0]:
+        newer = self._acknowledged > before[0]
+        if version is None or not newer or version == self._versions.get(before[0]):
             return
         for callback in self._callbacks:
             try:

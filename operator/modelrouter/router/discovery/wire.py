@@ -6,6 +6,7 @@ package.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,13 +31,24 @@ class Request:
     initial_versions: Mapping[str, str] = field(default_factory=dict)
 
 
+_DUMP = re.compile(r"goo\.gle/debug\w+\s.*?\n: ", re.DOTALL)
+"""The text form of a refused message, which Envoy puts before its reason."""
+
+MOST_REASON = 1000
+
+
+def reason_of(message: str) -> str:
+    """Envoy's reason without the refused resource, which is long and may hold a credential."""
+    return _DUMP.sub("", message)[:MOST_REASON]
+
+
 def decode_request(data: bytes) -> Request:
     """Read one `DeltaDiscoveryRequest`."""
     message = discovery_pb2.DeltaDiscoveryRequest.FromString(data)
     return Request(
         kind=message.type_url,
         nonce=message.response_nonce,
-        error=message.error_detail.message if message.HasField("error_detail") else None,
+        error=reason_of(message.error_detail.message) if message.HasField("error_detail") else None,
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial_versions=dict(message.initial_resource_versions),

@@ -56,7 +56,7 @@ def make_app(settings: SimulatorSettings) -> web.Application:
     app.router.add_get("/metrics", partial(_metrics, server))
     app.router.add_get("/version", _version)
     app.router.add_get("/load", partial(_load, server))
-    app.router.add_route("*", "/{path:.*}", server.endpoint("", _not_found))
+    app.router.add_route("*", "/{path:.*}", server.endpoint(None, _not_found))
     return app
 
 

@@ -157,7 +157,8 @@ def limits_of(server: Server, body: dict[str, Any], prompt: Prompt) -> Limits:
     stop = body.get("stop")
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     wanted = server.settings.tokens
-    wanted = asked if body.get("ignore_eos") else max(wanted, _count(body, "min_tokens", 0))
+    # An answer that never ends by itself always wants one token more than it gets.
+    wanted = asked + 1 if body.get("ignore_eos") else max(wanted, _count(body, "min_tokens", 0))
     return Limits(wanted, asked, stops)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from typing import Any
@@ -46,10 +47,8 @@ class Server:
         """Return as soon as no request is open."""
         await self._idle.wait()
 
-    def endpoint(
-        self, method: str, answer: Endpoint
-    ) -> Callable[..., Awaitable[web.StreamResponse]]:
-        """The handler for a path: checks the method and the key, keeps the journal."""
+    def endpoint(self, method: str | None, answer: Endpoint) -> Handler:
+        """The handler for a path: checks method (none: any) and key, keeps the journal."""
         needs_key = bool(self._keys)
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -85,18 +84,24 @@ class Server:
         self,
         request: web.Request,
         body: bytes,
-        method: str,
+        method: str | None,
         answer: Endpoint,
         needs_key: bool,
     ) -> web.StreamResponse:
         try:
             if needs_key and request.path.startswith("/v1") and not self._has_key(request):
                 return unauthorized()
-            if request.method != method:
+            if method is not None and request.method != method:
                 raise ApiError(405, "Method Not Allowed")
             response = await answer(request, body)
         except ApiError as error:
             response = error_response(error)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # vLLM, too, answers a request it did not foresee with an error of this shape.
+            traceback.print_exc()
+            response = error_response(ApiError(500, f"{type(error).__name__}: {error}"))
         if self.settings.request_id_headers and not response.prepared:
             given = request.headers.get("X-Request-Id")
             response.headers["X-Request-Id"] = given or os.urandom(16).hex()

@@ -1,0 +1,222 @@
+"""Deciding where a request goes.
+
+1. The requested model names the route, and the route's first rule that matches decides.
+2. Hard constraints rule pools out: data classes, features, context window. Nothing overrides them.
+3. Of the rule's targets that are left and available, one is chosen by weight with a stable hash of
+   the session, the prompt's prefix or the request. Without such a target, the rule's failover
+   pools take over in order.
+4. The chain of attempts: the chosen pool, then the failover pools.
+
+That a pool is unhealthy or full keeps requests away only while another pool can take them. When
+everything seems unhealthy the chain stays as it would be, for Envoy knows better and answers by
+itself; when what is left is full, the request is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelrouter.api.route import StickyBy
+from modelrouter.policy.compiling import (
+    CompiledPool,
+    CompiledRoute,
+    CompiledRule,
+    CompiledTarget,
+    Policy,
+)
+from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
+from modelrouter.policy.decision import Decision, Obstacle, Rejection
+from modelrouter.policy.refusal import Refusal, overloaded, unknown_model
+from modelrouter.policy.rendezvous import digest, score
+from modelrouter.policy.request import RequestFacts
+from modelrouter.policy.state import PoolState, State
+
+LONGEST_CHAIN = 16
+"""Attempts at most, whatever retries and failover add up to."""
+
+STREAM_PER_TRY_TIMEOUT_MS = 60_000
+"""Time until the first byte of a stream where the route names none."""
+
+
+MOST_NAMED = 3
+"""Pools that a reason names; it is a header and stays short."""
+
+
+def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
+    """Where the request goes, or the refusal to answer with."""
+    route = policy.by_model.get(request.model)
+    if route is None:
+        return _refused(request, "", "", "no route", (), unknown_model(request.model))
+    rule = matching_rule(request, route)
+
+    targets: Sequence[CompiledTarget] = rule.targets
+    failover: Sequence[CompiledPool] = rule.failover
+    rejected: list[Rejection] = []
+    if not suits_every_pool(request, rule):
+        rejected = [found for pool in rule.pools if (found := find_obstacle(request, pool))]
+        if len(rejected) == len(rule.pools):
+            reason = _reason(rule, rejected, "")
+            return _refused(
+                request, route.name, rule.name, reason, rejected, refuse(request, rule.pools)
+            )
+        if rejected:
+            names = {rejection.pool for rejection in rejected}
+            targets = [target for target in targets if target.pool.name not in names]
+            failover = [pool for pool in failover if pool.name not in names]
+
+    resting: list[Rejection] = []
+    for pool in rule.pools:
+        status = state.get(pool.name)
+        if (
+            status is not None
+            and (status.ready == 0 or status.in_flight >= pool.concurrency)
+            and (found := _find_pause(status, pool))
+        ):
+            resting.append(found)
+    note = ""
+    if resting:
+        # Those that were ruled out already stay ruled out for the graver reason.
+        ruled_out = {rejection.pool for rejection in rejected}
+        resting = [rejection for rejection in resting if rejection.pool not in ruled_out]
+        names = {rejection.pool for rejection in resting}
+        available = [target for target in targets if target.pool.name not in names]
+        backup = [pool for pool in failover if pool.name not in names]
+        rejected += resting
+        if available or backup:
+            targets, failover = available, backup
+        elif any(rejection.reason is Obstacle.SATURATED for rejection in resting):
+            reason = _reason(rule, rejected, "")
+            return _refused(request, route.name, rule.name, reason, rejected, overloaded())
+        else:
+            note = "no healthy pool"
+
+    if targets:
+        chosen = targets[0].pool if len(targets) == 1 else _choose(request, route, targets)
+    else:
+        chosen = failover[0]
+        note = "failover"
+    order = [chosen, *[pool for pool in failover if pool is not chosen]]
+    chain = _chain(order, route.attempts_per_pool, state)
+
+    if request.stream:
+        request_timeout = None
+        per_try_timeout = route.per_try_timeout_ms or STREAM_PER_TRY_TIMEOUT_MS
+        idle_timeout = route.idle_timeout_ms
+    else:
+        request_timeout = route.request_timeout_ms
+        per_try_timeout = route.per_try_timeout_ms or max(request_timeout // len(chain), 1)
+        idle_timeout = None
+    return Decision(
+        route.name,
+        rule.name,
+        tuple([pool.name for pool in order]),
+        chain,
+        _reason(rule, rejected, note) if rejected else rule.reason,
+        tuple(rejected),
+        request.prompt_tokens,
+        None,
+        request_timeout,
+        per_try_timeout,
+        idle_timeout,
+        _hash_key(request, route, order) if rule.hashes else None,
+    )
+
+
+def matching_rule(request: RequestFacts, route: CompiledRoute) -> CompiledRule:
+    """The first rule whose conditions all hold. The last rule has none."""
+    for rule in route.rules:
+        for check in rule.checks:
+            if not check(request):
+                break
+        else:
+            return rule
+    raise AssertionError(f"route {route.name}: the last rule has conditions")
+
+
+def _find_pause(status: PoolState, pool: CompiledPool) -> Rejection | None:
+    """Why the pool should not get requests just now; `None`: it may."""
+    ready = status.ready
+    if ready == 0:
+        return Rejection(pool.name, Obstacle.UNHEALTHY, "no endpoint is ready")
+    endpoints = status.endpoints if ready is None else ready
+    limit = pool.concurrency * max(endpoints or 1, 1)
+    if status.in_flight >= limit:
+        detail = f"{status.in_flight} requests in flight, limit {limit}"
+        return Rejection(pool.name, Obstacle.SATURATED, detail)
+    return None
+
+
+def _choose(
+    request: RequestFacts, route: CompiledRoute, targets: Sequence[CompiledTarget]
+) -> CompiledPool:
+    """One of several targets by weight; requests with the same key get the same one."""
+    if route.sticky_by is StickyBy.PREFIX:
+        key = request.prefix_key
+    elif route.sticky_by is StickyBy.SESSION:
+        # Without a session the request stands for itself.
+        key = request.headers.get(route.session_header) or request.request_id
+    else:
+        key = request.request_id
+    encoded = key.encode("utf-8", "surrogatepass")
+    best = 0.0
+    chosen = targets[0].pool
+    for target in targets:
+        value = score(target.pool.salted, encoded, target.weight)
+        if value > best:
+            best = value
+            chosen = target.pool
+    return chosen
+
+
+def _chain(order: Sequence[CompiledPool], attempts: int, state: State) -> tuple[str, ...]:
+    """One name per attempt.
+
+    A pool with a single endpoint gets one attempt while another pool follows: a server that just
+    failed is the unlikeliest to succeed. A chain that would be too long gets fewer attempts per
+    pool before it gets fewer pools, for the same reason.
+    """
+    if len(order) * attempts > LONGEST_CHAIN:
+        attempts = max(LONGEST_CHAIN // len(order), 1)
+    last = order[-1]
+    chain: list[str] = []
+    for pool in order:
+        name = pool.name
+        status = state.get(name)
+        if attempts == 1 or (pool is not last and status is not None and status.endpoints == 1):
+            chain.append(name)
+        else:
+            chain += [name] * attempts
+    return tuple(chain[:LONGEST_CHAIN])
+
+
+def _hash_key(
+    request: RequestFacts, route: CompiledRoute, order: Sequence[CompiledPool]
+) -> str | None:
+    """What the first pool of the chain that places requests by a hash places this one by."""
+    for pool in order:
+        if pool.hashes_by is StickyBy.PREFIX:
+            return request.prefix_key
+        if pool.hashes_by is StickyBy.SESSION:
+            return digest(request.headers.get(route.session_header) or request.request_id)
+    return None
+
+
+def _reason(rule: CompiledRule, rejected: Sequence[Rejection], note: str) -> str:
+    """The rule and why its targets were passed over; failover pools are left to `rejected`."""
+    parts = [note] if note else []
+    passed_over = [r for r in rejected if r.pool in rule.target_names]
+    parts += [f"{r.pool} {r.reason.value}" for r in passed_over[:MOST_NAMED]]
+    if len(passed_over) > MOST_NAMED:
+        parts.append(f"{len(passed_over) - MOST_NAMED} more")
+    return f"{rule.reason}; {', '.join(parts)}" if parts else rule.reason
+
+
+def _refused(
+    request: RequestFacts,
+    route: str,
+    rule: str,
+    reason: str,
+    rejected: Sequence[Rejection],
+    refusal: Refusal,
+) -> Decision:
+    return Decision(route, rule, (), (), reason, tuple(rejected), request.prompt_tokens, refusal)

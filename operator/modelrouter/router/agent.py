@@ -1,0 +1,209 @@
+"""The agent: takes configuration from a source, gives it to Envoy, and decides requests by it.
+
+A configuration comes into force in three steps, so that no decision ever names a cluster that
+Envoy does not have: Envoy gets everything new beside everything old; once it has acknowledged,
+decisions follow the new policy; what nobody names any more is taken away a little later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from modelrouter.api.router_config import PoolConfig, RouterConfig
+from modelrouter.router.accounting.ledger import Ledger
+from modelrouter.router.accounting.metrics import PoolGauge, Programmed
+from modelrouter.router.decisions.service import DecisionService
+from modelrouter.router.discovery.store import Store
+from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.inputs import Inputs, Secrets
+from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.reading import ConfigReader, InvalidConfigError
+
+log = structlog.get_logger(__name__)
+
+REMOVAL_DELAY_SECONDS = 2.0
+"""Longer than a request can be between its decision and its routing."""
+
+
+class Agent:
+    """State of one running agent. Everything happens on one event loop."""
+
+    def __init__(
+        self,
+        settings: EnvoySettings,
+        ledger: Ledger,
+        store: Store,
+        last_good: LastGoodConfig | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.programmed = Programmed()
+        self.decide = DecisionService(ledger)
+        self._store = store
+        self._last_good = last_good
+        self._reader = ConfigReader()
+        self._builder = ResourceBuilder(settings)
+        self._current = EnvoyResources()
+        self._source_problems: tuple[Mapping[str, str], ...] = ()
+        self._invalid: Mapping[str, str] | None = None
+        self._keyless: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+        self._removal: asyncio.TimerHandle | None = None
+        self._draining = False
+
+    # Configuration
+
+    async def apply(self, inputs: Inputs, superseded: asyncio.Event) -> bool:
+        """Bring inputs into force. False if they are invalid, or newer ones came meanwhile."""
+        self._source_problems = inputs.problems
+        try:
+            config = await self._reader.read(inputs.document)
+            policy = await self.decide.compile(config)
+        except (InvalidConfigError, ValueError) as error:
+            self.programmed.rejected += 1
+            self._invalid = {"source": "configuration", "message": str(error)}
+            log.error("configuration rejected; the last one stays in force", reason=str(error))
+            return False
+        self._invalid = None
+        wanted = await self._builder.build(config, inputs.secrets)
+        if not await self._push(self._current.joined_with(wanted), config.version, superseded):
+            return False
+        self._take_over(config, inputs.secrets)
+        self.decide.use(policy, wanted.plans)
+        self._current = wanted
+        self._schedule_removal()
+        if self._last_good is not None:
+            self._last_good.save(inputs)
+        return True
+
+    async def _push(
+        self, resources: EnvoyResources, version: str, superseded: asyncio.Event
+    ) -> bool:
+        """Give resources to Envoy and wait until it has answered. False if superseded."""
+        if self._removal is not None:
+            self._removal.cancel()
+        started = time.monotonic()
+        self._store.update(resources.as_set(), version)
+        acknowledged = asyncio.create_task(self._store.acknowledged(version))
+        newer = asyncio.create_task(superseded.wait())
+        done, pending = await asyncio.wait(
+            (acknowledged, newer), return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in pending:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if acknowledged not in done:
+            # What Envoy may have got of it by now must stay known until a later removal.
+            self._current = resources
+            return False
+        if not acknowledged.result():
+            self.programmed.rejected += 1
+        log.debug("acknowledged", version=version, ms=round((time.monotonic() - started) * 1e3, 1))
+        return True
+
+    def _take_over(self, config: RouterConfig, secrets: Secrets) -> None:
+        self._keyless = frozenset(
+            name for name, pool in config.pools.items() if not _has_key(pool, secrets)
+        )
+        self.ledger.use_pools(config.pools)
+        self.programmed.pools = config.pools
+        self.programmed.applied += 1
+        self._report_states(self.programmed.endpoints)
+        if config.version != self.programmed.version:
+            self.programmed.version = config.version
+            self._changed.set()
+            self._changed = asyncio.Event()
+            log.info(
+                "configuration in force",
+                version=config.version,
+                routes=len(config.routes),
+                pools=len(config.pools),
+            )
+
+    def _schedule_removal(self) -> None:
+        current, version = self._current, self.programmed.version
+        loop = asyncio.get_running_loop()
+        self._removal = loop.call_later(
+            REMOVAL_DELAY_SECONDS, lambda: self._store.update(current.as_set(), version)
+        )
+
+    # Health
+
+    def report_memberships(self, memberships: Mapping[str, PoolGauge]) -> None:
+        """Envoy's view of the endpoints; empty while Envoy is away."""
+        if not memberships and self.programmed.endpoints:
+            self.ledger.forget_in_flight()
+        self.programmed.endpoints = {
+            name: gauge for name, gauge in memberships.items() if name in self.programmed.pools
+        }
+        self._report_states(memberships)
+
+    def _report_states(self, memberships: Mapping[str, PoolGauge]) -> None:
+        for name, state in self.ledger.pools.items():
+            gauge = memberships.get(name)
+            if name in self._keyless:
+                state.ready, state.endpoints = 0, gauge.total if gauge else None
+            elif gauge is None:
+                state.ready = state.endpoints = None
+            else:
+                state.ready, state.endpoints = gauge.ready, gauge.total
+
+    # What others see
+
+    @property
+    def acknowledged(self) -> str:
+        """Version of the configuration in force."""
+        return self.programmed.version
+
+    async def changed(self, after: str) -> str:
+        """Wait until another version than `after` is in force."""
+        while self.programmed.version == after:
+            await self._changed.wait()
+        return self.programmed.version
+
+    def start_draining(self) -> None:
+        """No new traffic should come."""
+        self._draining = True
+
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Ready once Envoy has acknowledged a configuration, until draining begins."""
+        problems = [dict(problem) for problem in self._source_problems]
+        if self._invalid is not None:
+            problems.append(dict(self._invalid))
+        problems += [
+            {"source": "envoy", "resource": rejection.name, "message": rejection.message}
+            for rejection in self._store.rejections
+        ]
+        ready = bool(self.programmed.version) and not self._draining
+        return ready, {
+            "version": self.programmed.version,
+            "draining": self._draining,
+            "problems": problems,
+        }
+
+    def view(self) -> Mapping[str, Any]:
+        """Routes with their pools' figures, and pools with their endpoints."""
+        return {
+            "version": self.programmed.version,
+            "routes": self.ledger.view(),
+            "pools": {
+                name: {
+                    "ready": state.ready,
+                    "endpoints": state.endpoints,
+                    "in_flight": state.in_flight,
+                }
+                for name, state in sorted(self.ledger.pools.items())
+            },
+        }
+
+
+def _has_key(pool: PoolConfig, secrets: Secrets) -> bool:
+    wanted = pool.credential
+    return wanted is None or bool(secrets.get(wanted.secret, {}).get(wanted.key))

@@ -1,0 +1,63 @@
+"""Decisions as HTTP responses for Envoy.
+
+200 lets a request pass, and its headers steer what happens to it; any other status goes to the
+client as it is. Which header does what is told in `router.envoy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from http import HTTPStatus
+
+from modelrouter.policy.decision import Decision
+from modelrouter.policy.refusal import Refusal
+from modelrouter.router.envoy.plans import Plan, routing_headers
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def plan_of(decision: Decision, triggers: tuple[str, ...]) -> Plan:
+    """What Envoy has to do for a decision."""
+    return Plan(
+        decision.chain,
+        triggers,
+        decision.request_timeout_ms or 0,
+        decision.per_try_timeout_ms or 0,
+        decision.idle_timeout_ms or 0,
+    )
+
+
+def passing_head(decision: Decision, triggers: tuple[str, ...], known: Container[str]) -> str:
+    """The part of a passing response that all requests with an equal decision share.
+
+    `known` are the keys of the plans in Envoy's route table.
+    """
+    return (
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
+        f"{routing_headers(plan_of(decision, triggers), known)}"
+        f"x-mr-route: {decision.route}\r\nx-mr-reason: {decision.reason}\r\n"
+    )
+
+
+def passing(head: str, hash_key: str | None, span: tuple[int, int] | None) -> bytes:
+    """The response that lets a request pass along the decision's chain of pools."""
+    lines = head
+    if hash_key is not None:
+        lines += f"x-mr-hash: {hash_key}\r\n"
+    if span is not None:
+        lines += f"x-mr-span: {span[0]},{span[1]}\r\n"
+    return f"{lines}\r\n".encode("latin-1")
+
+
+def refusing(refusal: Refusal, route: str = "") -> bytes:
+    """The response that Envoy gives to the client in place of a model's answer."""
+    body = refusal.body()
+    lines = (
+        f"HTTP/1.1 {refusal.status} {_PHRASES.get(refusal.status, 'Error')}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    )
+    if route:
+        lines += f"x-mr-route: {route}\r\n"
+    if refusal.retry_after is not None:
+        lines += f"retry-after: {refusal.retry_after}\r\n"
+    return f"{lines}\r\n".encode("latin-1") + body

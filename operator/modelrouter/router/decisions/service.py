@@ -1,0 +1,100 @@
+"""From Envoy's question to its answer: read the request, decide, count, reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container
+
+import structlog
+
+from modelrouter.api.router_config import RouterConfig
+from modelrouter.policy.compiling import Policy
+from modelrouter.policy.deciding import decide
+from modelrouter.policy.decision import Decision
+from modelrouter.policy.refusal import Refusal
+from modelrouter.policy.request import read_request
+from modelrouter.router.accounting.ledger import Ledger
+from modelrouter.router.decisions.replies import passing, passing_head, refusing
+from modelrouter.router.pacing import Pacer
+
+log = structlog.get_logger(__name__)
+
+_INTERNAL_ERROR = Refusal(500, "The router could not decide this request.", type="server_error")
+_MOST_HEADS = 20_000
+
+
+class DecisionService:
+    """Answers Envoy by the policy in force."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._policy = Policy()
+        self._plans: Container[str] = ()
+        self._triggers: dict[str, tuple[str, ...]] = {}
+        self._heads: dict[tuple[object, ...], str] = {}
+
+    async def compile(self, config: RouterConfig) -> Policy:
+        """The policy of a configuration, worked out in slices.
+
+        Raises `ValueError` for a configuration that cannot be kept.
+        """
+        pacer = Pacer()
+        policy = self._policy
+        for step in self._policy.replacing(config):
+            policy = step
+            await pacer.breathe()
+        return policy
+
+    def use(self, policy: Policy, plans: Container[str]) -> None:
+        """Decide by this policy from the next request on. `plans` are those that Envoy has."""
+        self._policy, self._plans = policy, plans
+        self._triggers = {
+            name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
+        }
+        self._heads = {}
+
+    def __call__(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
+        """One request; never raises."""
+        started = time.perf_counter()
+        try:
+            return self._answer(path, headers, body, started)
+        except Exception:
+            # The request's content stays out of the log: it may be confidential.
+            log.exception("a request could not be decided", path=path)
+            return refusing(_INTERNAL_ERROR)
+
+    def _answer(self, path: str, headers: dict[str, str], body: bytes, started: float) -> bytes:
+        request_id = headers.get("x-request-id", "")
+        request = read_request(path, headers, body, request_id)
+        if isinstance(request, Refusal):
+            self._ledger.refused(request.code or str(request.status), _since(started))
+            return refusing(request)
+        decision = decide(request, self._policy, self._ledger.pools)
+        if decision.refusal is not None:
+            refusal = decision.refusal
+            self._ledger.refused(refusal.code or str(refusal.status), _since(started))
+            return refusing(refusal, decision.route)
+        reply = passing(self._head(decision), decision.hash_key, request.model_span)
+        first = decision.chain[0]
+        self._ledger.decided(request_id, decision.route, decision.rule, first, _since(started))
+        return reply
+
+    def _head(self, decision: Decision) -> str:
+        key = (
+            decision.route,
+            decision.reason,
+            decision.chain,
+            decision.request_timeout_ms,
+            decision.idle_timeout_ms,
+        )
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            head = passing_head(decision, self._triggers[decision.route], self._plans)
+            self._heads[key] = head
+        return head
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started

@@ -1,0 +1,134 @@
+"""Envoy's bootstrap: what does not vary, and where the rest comes from."""
+
+from __future__ import annotations
+
+from modelrouter.router.envoy.listener import ADS, AGENT_CLUSTER, CONTROL_CLUSTER, listener
+from modelrouter.router.envoy.messages import (
+    Resource,
+    duration,
+    http_options,
+    message,
+    pipe,
+    socket_address,
+)
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy.void import void_cluster, void_listener
+
+NO_LIMIT = 1_000_000
+
+
+def bootstrap(settings: EnvoySettings) -> Resource:
+    """The bootstrap, to be written as JSON."""
+    admin = (
+        pipe(settings.admin_socket)
+        if settings.admin_port is None
+        else socket_address("127.0.0.1", settings.admin_port)
+    )
+    return {
+        "node": {"id": settings.node, "cluster": settings.cluster},
+        "admin": {"address": admin},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": CONTROL_CLUSTER,
+                            # Envoy's own backs off to 30 s; an agent that is back is wanted now.
+                            "retry_policy": {
+                                "retry_back_off": {
+                                    "base_interval": "0.1s",
+                                    "max_interval": "1s",
+                                }
+                            },
+                        }
+                    }
+                ],
+                "set_node_on_first_message_only": True,
+            },
+            "cds_config": {
+                **ADS,
+                "initial_fetch_timeout": duration(settings.initial_fetch_timeout_ms),
+            },
+        },
+        "static_resources": {
+            "listeners": [listener(settings), void_listener(settings)],
+            "clusters": [
+                agent_cluster(settings),
+                control_cluster(settings),
+                void_cluster(settings),
+            ],
+        },
+        "overload_manager": _overload_manager(settings),
+        "stats_config": {
+            # Per-pool figures come from the access log; Envoy's own are for debugging.
+            "stats_matcher": {
+                "exclusion_list": {"patterns": [{"suffix": suffix} for suffix in UNUSED_STATS]}
+            }
+        },
+    }
+
+
+UNUSED_STATS = ("_length_ms", "_cx_length_ms", "upstream_rq_time")
+
+
+def agent_cluster(settings: EnvoySettings) -> Resource:
+    """Where decisions are made."""
+    return {
+        "name": AGENT_CLUSTER,
+        "connect_timeout": "0.25s",
+        "load_assignment": _at(AGENT_CLUSTER, settings.decision_socket),
+        "circuit_breakers": _no_limits(),
+        # An agent that hangs costs a few requests their decision timeout, not all of them.
+        "outlier_detection": {
+            "consecutive_gateway_failure": 3,
+            "enforcing_consecutive_gateway_failure": 100,
+            "enforcing_consecutive_5xx": 0,
+            "interval": "0.5s",
+            "base_ejection_time": "1s",
+            "max_ejection_time": "2s",
+            "max_ejection_percent": 100,
+        },
+        "common_lb_config": {
+            "update_merge_window": "0s",
+            "healthy_panic_threshold": {"value": 0},
+        },
+    }
+
+
+def control_cluster(settings: EnvoySettings) -> Resource:
+    """Where resources come from and the access log goes."""
+    return {
+        "name": CONTROL_CLUSTER,
+        "connect_timeout": "0.25s",
+        "load_assignment": _at(CONTROL_CLUSTER, settings.control_socket),
+        "typed_extension_protocol_options": http_options(
+            explicit_http_config={
+                "http2_protocol_options": {
+                    "connection_keepalive": {"interval": "10s", "timeout": "5s"}
+                }
+            }
+        ),
+    }
+
+
+def _at(cluster: str, path: str) -> Resource:
+    return {
+        "cluster_name": cluster,
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": pipe(path)}}]}],
+    }
+
+
+def _no_limits() -> Resource:
+    names = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    return {"thresholds": [dict.fromkeys(names, NO_LIMIT)]}
+
+
+def _overload_manager(settings: EnvoySettings) -> Resource:
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    limit = message(
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=settings.max_connections,
+    )
+    return {"resource_monitors": [{"name": name, "typed_config": limit}]}

@@ -1,0 +1,73 @@
+"""The plans that a route can be expected to need.
+
+Not all that it could: pools that are ruled out, full or unhealthy leave gaps in a chain, and those
+requests take the slower way of `x-mr-chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from modelrouter.api.router_config import PoolConfig, RouteConfig
+from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
+from modelrouter.router.envoy.clusters import uses_endpoint_discovery
+from modelrouter.router.envoy.plans import Plan
+
+MOST_VARIED = 3
+"""Chains of more pools are foreseen only as they are with several endpoints in every pool."""
+
+
+def foreseen_plans(route: RouteConfig, pools: Mapping[str, PoolConfig]) -> Iterator[Plan]:
+    """Plans of decisions without anything out of the ordinary."""
+    for rule in route.rules:
+        for target in rule.targets:
+            if target.weight > 0:
+                others = [name for name in rule.failover if name != target.pool]
+                for chain in _chains([target.pool, *others], route, pools):
+                    yield plan(chain, route, streamed=False)
+                    yield plan(chain, route, streamed=True)
+
+
+def fall_through_plans(
+    route: RouteConfig, pools: Mapping[str, PoolConfig]
+) -> tuple[Plan, Plan] | None:
+    """What Envoy follows without the agent, for plain and for streamed answers."""
+    if route.fallthrough.closed or not route.fallthrough.pools:
+        return None
+    chain = next(iter(_chains(route.fallthrough.pools, route, pools)))
+    return plan(chain, route, streamed=False), plan(chain, route, streamed=True)
+
+
+def plan(chain: tuple[str, ...], route: RouteConfig, *, streamed: bool) -> Plan:
+    """The plan of this chain under the timeouts of the route, as decisions work them out."""
+    per_try = route.retry.per_try_timeout_ms
+    triggers = tuple(route.retry.triggers)
+    if streamed:
+        first_byte = per_try or STREAM_PER_TRY_TIMEOUT_MS
+        return Plan(chain, triggers, 0, first_byte, route.idle_timeout_ms)
+    total = route.request_timeout_ms
+    return Plan(chain, triggers, total, per_try or max(total // len(chain), 1), 0)
+
+
+def _chains(
+    order: list[str], route: RouteConfig, pools: Mapping[str, PoolConfig]
+) -> Iterator[tuple[str, ...]]:
+    """The chains of pools in this order; a pool with one endpoint is tried once."""
+    attempts = route.retry.attempts_per_pool
+    if len(order) * attempts > LONGEST_CHAIN:
+        attempts = max(LONGEST_CHAIN // len(order), 1)
+    counts = [_counts(pools[name], attempts) for name in order[:-1]]
+    if len(order) > MOST_VARIED:
+        counts = [count[:1] for count in counts]
+    for repeats in product(*counts, (attempts,)):
+        chain = [name for name, n in zip(order, repeats, strict=True) for _ in range(n)]
+        yield tuple(chain[:LONGEST_CHAIN])
+
+
+def _counts(pool: PoolConfig, attempts: int) -> tuple[int, ...]:
+    if attempts == 1:
+        return (1,)
+    if pool.addresses is not None and uses_endpoint_discovery(pool):
+        return (1,) if len(pool.addresses) == 1 else (attempts,)
+    return (attempts, 1)

@@ -1,0 +1,129 @@
+"""The listener that clients talk to. Nothing in it varies: a change would end running streams."""
+
+from __future__ import annotations
+
+from modelrouter.router.envoy.endpoints import METADATA
+from modelrouter.router.envoy.local_replies import local_reply_config
+from modelrouter.router.envoy.messages import (
+    Resource,
+    duration,
+    extension,
+    message,
+    socket_address,
+)
+from modelrouter.router.envoy.routes import LUA_FILTER, ROUTE_TABLE
+from modelrouter.router.envoy.scripts import decide_script
+from modelrouter.router.envoy.settings import EnvoySettings
+
+CONTROL_CLUSTER = "_control"
+AGENT_CLUSTER = "_agent"
+LOGGED_RESPONSE_HEADERS = ("x-mr-route", "x-mr-reason")
+STALLED_CLIENT_MS = 300_000
+CONNECTION_BUFFER_BYTES = 1024 * 1024
+LOG_BUFFER_BYTES = 64 * 1024
+ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
+
+
+def listener(settings: EnvoySettings) -> Resource:
+    """The listener for clients."""
+    return {
+        "name": "models",
+        "address": socket_address(settings.host, settings.port),
+        # Request bodies may be larger, see the virtual host; this is what may wait for clients
+        # that read slowly.
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+        # Two Envoys must not share a port by accident, each seeing half of the requests.
+        "enable_reuse_port": settings.reuse_port,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "http_connection_manager",
+                        "typed_config": connection_manager(settings),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def connection_manager(settings: EnvoySettings) -> Resource:
+    """How HTTP is spoken and what happens to every request."""
+    return message(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="models",
+        early_header_mutation_extensions=[_without_control_headers()],
+        rds={
+            "route_config_name": ROUTE_TABLE,
+            "config_source": {
+                **ADS,
+                "initial_fetch_timeout": duration(settings.initial_fetch_timeout_ms),
+            },
+        },
+        http_filters=[
+            extension(
+                LUA_FILTER,
+                "filters.http.lua.v3.Lua",
+                default_source_code={"inline_string": decide_script(settings)},
+            ),
+            extension(
+                "envoy.filters.http.router",
+                "filters.http.router.v3.Router",
+                dynamic_stats=False,
+                suppress_envoy_headers=True,
+            ),
+        ],
+        access_log=[access_log(settings)],
+        local_reply_config=local_reply_config(),
+        # A client's own id is kept, and always told.
+        preserve_external_request_id=True,
+        always_set_request_id_in_response=True,
+        use_remote_address=True,
+        skip_xff_append=True,
+        server_header_transformation="PASS_THROUGH",
+        normalize_path=True,
+        # Plans have no idle timeout of their own here; this is for clients that stop sending.
+        stream_idle_timeout=duration(STALLED_CLIENT_MS),
+        request_headers_timeout="30s",
+        common_http_protocol_options={"idle_timeout": "3600s"},
+        http2_protocol_options={"max_concurrent_streams": 1000},
+    )
+
+
+def _without_control_headers() -> Resource:
+    """No client steers the router by its own headers."""
+    return extension(
+        "without_control_headers",
+        "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[
+            {"remove_on_match": {"key_matcher": {"prefix": prefix}}}
+            for prefix in ("x-mr-", "x-envoy-")
+        ],
+    )
+
+
+def access_log(settings: EnvoySettings) -> Resource:
+    """One entry per request, to the agent."""
+    return {
+        "name": "agent",
+        "typed_config": message(
+            "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+            common_config={
+                "log_name": "requests",
+                "transport_api_version": "V3",
+                "grpc_service": {"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}},
+                "buffer_flush_interval": duration(settings.log_flush_ms),
+                "buffer_size_bytes": LOG_BUFFER_BYTES,
+                "custom_tags": [
+                    {
+                        "tag": "mr.stream",
+                        "metadata": {
+                            "kind": {"route": {}},
+                            "metadata_key": {"key": METADATA, "path": [{"key": "stream"}]},
+                        },
+                    }
+                ],
+            },
+            additional_response_headers_to_log=list(LOGGED_RESPONSE_HEADERS),
+        ),
+    }

@@ -1,0 +1,128 @@
+-- Asks the agent what to do with a request and puts the answer where Envoy's router looks for it.
+-- Without an answer the route's default chain is used. `json.lua` goes before this.
+
+-- The answer to a call that never reached the agent is Envoy's own, in plain text.
+local OPTIONS = { timeout_ms = @TIMEOUT_MS@, send_xff = false }
+
+local function refuse(h, status, message, kind, param, code)
+  param = param and '"' .. param .. '"' or "null"
+  local headers = { [":status"] = status, ["content-type"] = "application/json" }
+  if status == "503" then headers["retry-after"] = "1" end
+  h:respond(headers, '{"error":{"message":"' .. message .. '","type":"' .. kind .. '","param":' .. param
+    .. ',"code":"' .. code .. '"}}')
+end
+
+local function json_text(text)
+  return (text:gsub('[%c"\\]', function(c) return string.format("\\u%04x", byte(c)) end))
+end
+
+local names, names_text = {}, ""
+
+-- The request headers that policies look at, named by the metadata of the virtual host.
+local function question(h, headers)
+  local text = h:virtualHost():metadata():get("headers") or ""
+  if text ~= names_text then
+    names, names_text = {}, text
+    for name in text:gmatch("[^,]+") do names[#names + 1] = name end
+  end
+  local asked = {
+    [":method"] = "POST",
+    [":path"] = headers:get(":path"),
+    [":authority"] = "agent",
+    ["x-request-id"] = headers:get("x-request-id"),
+  }
+  for n = 1, #names do asked[names[n]] = headers:get(names[n]) end
+  return asked
+end
+
+local function remember(h, route, reason)
+  local state = h:streamInfo():filterState()
+  if route then state:set("mr.route", "envoy.string", route) end
+  if reason then state:set("mr.reason", "envoy.string", reason) end
+  return state
+end
+
+-- A chain that no entry of the route table stands for.
+local function unplanned(h, headers, answer)
+  local groups = {}
+  for pool in answer["x-mr-chain"]:gmatch("[^,]+") do
+    groups[#groups + 1] = { name = #groups .. pool, clusters = { { cluster_name = pool, weight = 1 } } }
+  end
+  h:streamInfo():dynamicMetadata():set("mr.chain", "priority_groups", groups)
+  for name, value in pairs(answer) do
+    if sub(name, 1, 8) == "x-envoy-" and name ~= "x-envoy-upstream-service-time" then headers:replace(name, value) end
+  end
+  headers:replace("x-mr-plan", "*" .. (answer["x-mr-idle"] or ""))
+end
+
+-- What Envoy does by itself: the default chain of the model that the body names.
+local function fall_through(h, text)
+  local model_start, model_end, streamed
+  local is_object = members(text, function(key, _, _, start, stop)
+    if key == "model" then
+      model_start, model_end = start, stop
+    elseif key == "stream" then
+      streamed = sub(text, start, stop) == "true"
+    end
+  end)
+  if not is_object then
+    return refuse(h, "400", "The body is not a JSON object.", "invalid_request_error", nil, "invalid_json")
+  end
+  if not model_start or byte(text, model_start) ~= 34 then
+    return refuse(h, "400", "You must provide a model parameter, a string.", "invalid_request_error", "model",
+      "missing_model")
+  end
+  local model = string_value(text, model_start, model_end)
+  local default = h:virtualHost():metadata():get("model " .. model)
+  if not default then
+    return refuse(h, "404", "The model `" .. json_text(model) .. "` does not exist.", "invalid_request_error", "model",
+      "model_not_found")
+  end
+  local route, plan, stream_plan = default:match("^([^|]*)|([^|]*)|(.*)$")
+  -- Rules about labelled data need the agent, and so do routes without a default chain.
+  if plan == "" or h:headers():get("x-data-class") then
+    return refuse(h, "503", "The model `" .. json_text(model) .. "` cannot be served at the moment. Try again.",
+      "server_error", "model", "decision_unavailable")
+  end
+  remember(h, route, "fall-through")
+  h:headers():replace("x-mr-plan", streamed and stream_plan or plan)
+  h:clearRouteCache()
+end
+
+-- The first pool's name of the model goes in here, where the body is at hand: cheaper than one more
+-- Lua filter at the pool, which every other attempt needs.
+local function make_ready(h, headers, text, span)
+  local plan = h:metadata()
+  local model = plan:get("model")
+  local from, to = span:match("^(%d+),(%d+)$")
+  if not (model and from) then return end
+  local size = h:body():setBytes(sub(text, 1, from) .. model .. sub(text, to + 1))
+  headers:replace("content-length", tostring(size))
+  headers:replace("x-mr-ready", plan:get("pool"))
+end
+
+function envoy_on_request(h)
+  local body = h:body()
+  local text = body and body:getBytes(0, body:length()) or ""
+  local answer, answer_body = h:httpCall("_agent", question(h, h:headers()), text, OPTIONS)
+  local status = answer[":status"]
+  local plan = answer["x-mr-plan"]
+  if status ~= "200" or not (plan or answer["x-mr-chain"]) then
+    if find(answer["content-type"] or "", "^application/json") then
+      answer["content-length"], answer["connection"], answer["x-envoy-upstream-service-time"] = nil, nil, nil
+      return h:respond(answer, answer_body or "")
+    end
+    return fall_through(h, text)
+  end
+  local headers = h:headers()
+  local state = remember(h, answer["x-mr-route"], answer["x-mr-reason"])
+  if answer["x-mr-hash"] then state:set("mr.hash", "envoy.hashable_string", answer["x-mr-hash"]) end
+  if plan then
+    headers:replace("x-mr-plan", plan)
+  else
+    unplanned(h, headers, answer)
+  end
+  h:clearRouteCache()
+  local span = answer["x-mr-span"]
+  if span and plan then make_ready(h, headers, text, span) end
+end

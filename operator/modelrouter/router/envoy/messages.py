@@ -1,0 +1,66 @@
+"""Building blocks of Envoy's messages in their JSON form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Resource = dict[str, Any]
+"""A protobuf message in its JSON form."""
+
+TYPE_PREFIX = "type.googleapis.com/"
+EXTENSIONS = "envoy.extensions."
+
+
+def message(type_name: str, **fields: Any) -> Resource:
+    """A message in its JSON form inside an Any."""
+    return {"@type": TYPE_PREFIX + type_name, **fields}
+
+
+def extension(name: str, type_name: str, **fields: Any) -> Resource:
+    """A `TypedExtensionConfig`, also the shape of filters."""
+    return {"name": name, "typed_config": message(EXTENSIONS + type_name, **fields)}
+
+
+def duration(milliseconds: int) -> str:
+    """A `google.protobuf.Duration`."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds}.{rest:03}s" if rest else f"{seconds}s"
+
+
+def pipe(path: str) -> Resource:
+    """The address of a Unix socket."""
+    return {"pipe": {"path": path}}
+
+
+def socket_address(host: str, port: int) -> Resource:
+    """A TCP address."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def match_list(*matchers: Resource) -> Resource:
+    """A matcher that tries one after the other."""
+    return {"matcher_list": {"matchers": list(matchers)}}
+
+
+def request_header(name: str) -> Resource:
+    """What a matcher looks at: a request header."""
+    return {
+        "name": name,
+        "typed_config": message(
+            "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name
+        ),
+    }
+
+
+def add_header(name: str, value: str) -> Resource:
+    """Set a header, whatever was there before; left out when the value is empty."""
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def http_options(**fields: Any) -> Resource:
+    """`typed_extension_protocol_options` of a cluster."""
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {name: message(name, **fields)}

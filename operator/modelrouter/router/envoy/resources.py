@@ -1,0 +1,196 @@
+"""Everything that Envoy gets over xDS, serialised, and how it is built from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from modelrouter.api.router_config import PoolConfig, RouteConfig, RouterConfig
+from modelrouter.router.discovery.resources import ResourceSet
+from modelrouter.router.envoy import routes, table
+from modelrouter.router.envoy.clusters import (
+    cluster,
+    needs_only_its_model,
+    uses_endpoint_discovery,
+)
+from modelrouter.router.envoy.endpoints import load_assignment
+from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
+from modelrouter.router.envoy.plans import Plan
+from modelrouter.router.envoy.secrets import generic_secret, secret_name
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy.typed import CLUSTER, ENDPOINTS, SECRET, serialized
+from modelrouter.router.inputs import Secrets
+from modelrouter.router.pacing import Pacer
+
+MOST_PLANS = 8_000
+"""In the route table. Requests that follow others take the slower way of `x-mr-chain`."""
+
+Parts = Mapping[str, bytes]
+"""Serialised messages, or entries of one, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyResources:
+    """What Envoy should have."""
+
+    clusters: Parts = field(default_factory=dict)
+    endpoints: Parts = field(default_factory=dict)
+    secrets: Parts = field(default_factory=dict)
+    plans: Parts = field(default_factory=dict)
+    """Entries of the route table by key; what `plans.routing_headers` has to know."""
+    model_paths: Parts = field(default_factory=dict)
+    notes: Parts = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    settings: EnvoySettings | None = None
+
+    def joined_with(self, newer: EnvoyResources) -> EnvoyResources:
+        """The newer ones, beside those of the older ones that have no newer version."""
+        return replace(
+            newer,
+            clusters={**self.clusters, **newer.clusters},
+            endpoints={**self.endpoints, **newer.endpoints},
+            secrets={**self.secrets, **newer.secrets},
+            plans={**self.plans, **newer.plans},
+        )
+
+    def as_set(self) -> ResourceSet:
+        """As the xDS server takes them."""
+        if self.settings is None:
+            return ResourceSet()
+        configuration = table.route_configuration(
+            self.plans.values(),
+            self.model_paths.values(),
+            self.notes.values(),
+            self.models,
+            self.settings,
+        )
+        return ResourceSet(
+            self.clusters, self.endpoints, self.secrets, {routes.ROUTE_TABLE: configuration}
+        )
+
+
+class ResourceBuilder:
+    """Builds resources in slices, and only those that have changed since the last time."""
+
+    def __init__(self, settings: EnvoySettings) -> None:
+        self._settings = settings
+        self._kept: dict[tuple[str, ...], tuple[object, bytes]] = {}
+        self._fresh: dict[tuple[str, ...], tuple[object, bytes]] = {}
+
+    async def build(self, config: RouterConfig, secrets: Secrets) -> EnvoyResources:
+        """All resources of a configuration."""
+        pacer = Pacer()
+        self._fresh = {}
+        clusters, endpoints, keys = await self._pools(config, secrets, pacer)
+        plans = await self._plans(config, pacer)
+        notes, paths = await self._models(config, pacer)
+        models = tuple(model for route in config.routes.values() for model in route.models)
+        self._kept = self._fresh
+        return EnvoyResources(
+            clusters, endpoints, keys, plans, paths, notes, models, self._settings
+        )
+
+    def _once(self, key: tuple[str, ...], source: object, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives; not called as long as the source stays equal."""
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != source:
+            kept = (source, make())
+        self._fresh[key] = kept
+        return kept[1]
+
+    async def _pools(
+        self, config: RouterConfig, secrets: Secrets, pacer: Pacer
+    ) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+        clusters, endpoints, keys = {}, {}, {}
+        for name, pool in config.pools.items():
+            value = _secret_value(pool, secrets)
+            has_key = pool.credential is None or bool(value)
+            clusters[name] = self._once(
+                ("cluster", name),
+                (pool, has_key),
+                lambda name=name, pool=pool, has_key=has_key: serialized(  # type: ignore[misc]
+                    CLUSTER, cluster(name, pool, self._settings, has_key=has_key)
+                ),
+            )
+            if uses_endpoint_discovery(pool):
+                addresses = tuple(pool.addresses or ()) if has_key else ()
+                endpoints[name] = self._once(
+                    ("endpoints", name),
+                    addresses,
+                    lambda name=name, addresses=addresses: serialized(  # type: ignore[misc]
+                        ENDPOINTS, load_assignment(name, addresses, self._settings)
+                    ),
+                )
+            if pool.credential is not None and value:
+                secret = secret_name(pool.credential)
+                keys[secret] = serialized(SECRET, generic_secret(secret, value))
+            await pacer.breathe()
+        return clusters, endpoints, keys
+
+    async def _plans(self, config: RouterConfig, pacer: Pacer) -> dict[str, bytes]:
+        entries: dict[str, bytes] = {}
+        for idle in {0, *(route.idle_timeout_ms for route in config.routes.values())}:
+            key = routes.unplanned_key(idle)
+            entries[key] = self._once(
+                ("plan", key),
+                idle,
+                lambda key=key, idle=idle: table.route_entry(  # type: ignore[misc]
+                    key, routes.unplanned_route(idle)
+                ),
+            )
+        # First what must be there when nobody can be asked.
+        for route in config.routes.values():
+            for plan in fall_through_plans(route, config.pools) or ():
+                entries[plan.key] = self._plan(plan, config.pools)
+            await pacer.breathe()
+        for route in config.routes.values():
+            for plan in foreseen_plans(route, config.pools):
+                if len(entries) >= MOST_PLANS:
+                    break
+                entries[plan.key] = self._plan(plan, config.pools)
+            await pacer.breathe()
+        return entries
+
+    def _plan(self, plan: Plan, pools: Mapping[str, PoolConfig]) -> bytes:
+        first = pools[plan.chain[0]]
+        return self._once(
+            ("plan", plan.key),
+            (first.model, needs_only_its_model(first)),
+            lambda: table.route_entry(plan.key, routes.plan_route(plan, first)),
+        )
+
+    async def _models(
+        self, config: RouterConfig, pacer: Pacer
+    ) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        headers = dict.fromkeys(routes.CLIENT_HEADERS)
+        notes, paths = {}, {}
+        for name, route in config.routes.items():
+            headers.update(dict.fromkeys(_headers_looked_at(route)))
+            plans = fall_through_plans(route, config.pools)
+            plain, streamed = (plans[0].key, plans[1].key) if plans else ("", "")
+            for model in route.models:
+                notes[model] = table.fall_through_note(model, name, plain, streamed)
+                for path, action in routes.model_paths(model):
+                    paths[path] = self._once(
+                        ("path", path),
+                        None,
+                        lambda path=path, action=action: table.path_entry(  # type: ignore[misc]
+                            path, action
+                        ),
+                    )
+                await pacer.breathe()
+        notes[""] = table.headers_note(headers)
+        return notes, paths
+
+
+def _secret_value(pool: PoolConfig, secrets: Secrets) -> str:
+    wanted = pool.credential
+    return secrets.get(wanted.secret, {}).get(wanted.key, "") if wanted else ""
+
+
+def _headers_looked_at(route: RouteConfig) -> Iterable[str]:
+    for rule in route.rules:
+        for condition in rule.conditions.headers:
+            yield condition.name.lower()
+    if route.sticky is not None:
+        yield route.sticky.header.lower()

@@ -1,0 +1,269 @@
+"""The route table: what Envoy does with a request once it is decided, and what needs no decision.
+
+```
+x-mr-plan → plan                      the agent (or the fall-through) has decided
+otherwise :path → ask | models | …    not yet, or never
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from modelrouter.api.router_config import PoolConfig
+from modelrouter.router.envoy.clusters import needs_only_its_model
+from modelrouter.router.envoy.endpoints import METADATA
+from modelrouter.router.envoy.local_replies import error, error_body
+from modelrouter.router.envoy.messages import (
+    Resource,
+    add_header,
+    duration,
+    extension,
+    message,
+)
+from modelrouter.router.envoy.plans import Plan, retry_on
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy.void import VOID_CLUSTER, VOID_HEADER
+
+ROUTE_TABLE = "routes"
+"""Name of the `RouteConfiguration`."""
+ROUTE = "envoy.config.route.v3.Route"
+ROUTE_LIST = "envoy.config.route.v3.RouteList"
+LUA_FILTER = "envoy.filters.http.lua"
+PLAN_HEADER = "x-mr-plan"
+CHAIN_NAMESPACE = "mr.chain"
+MOST_CATALOGUE_BYTES = 16 * 1024 * 1024
+"""Of the list of models; Envoy's default for direct responses is 4 KiB."""
+
+ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+MODELS = "/v1/models"
+
+CLIENT_HEADERS = ("x-session-id", "x-data-class", "x-priority", "x-team")
+"""Request headers that policies always look at."""
+
+
+def plan_route(plan: Plan, first: PoolConfig) -> Resource:
+    """`Route` of a plan. `first` is the first pool of its chain."""
+    groups = [_group(n, pool) for n, pool in enumerate(plan.chain)]
+    script: Resource = {}
+    if needs_only_its_model(first):
+        script = {"pool": plan.chain[0], "model": json.dumps(first.model)}
+    return {
+        "name": "plan",
+        "match": {"prefix": "/"},
+        "metadata": {
+            "filter_metadata": {
+                LUA_FILTER: script,
+                METADATA: {"stream": "true" if plan.idle_ms else "false"},
+            }
+        },
+        "route": _action(
+            _chain(groups),
+            timeout_ms=plan.timeout_ms,
+            retry_policy={
+                **_retry_policy(plan.idle_ms),
+                "retry_on": plan.retry_on,
+                "retriable_status_codes": list(plan.retriable_status_codes),
+                "num_retries": len(plan.chain) - 1,
+                "per_try_timeout": duration(plan.per_try_timeout_ms),
+            },
+        ),
+    }
+
+
+def unplanned_route(idle_ms: int) -> Resource:
+    """`Route` of the chains that no plan stands for; the rest comes in headers."""
+    return {
+        "name": "unplanned",
+        "match": {"prefix": "/"},
+        "metadata": {"filter_metadata": {METADATA: {"stream": "true" if idle_ms else "false"}}},
+        "route": _action(
+            _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE),
+            timeout_ms=0,
+            retry_policy={**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0},
+        ),
+    }
+
+
+def unplanned_key(idle_ms: int) -> str:
+    """What stands for it in `x-mr-plan`."""
+    return f"*{idle_ms}" if idle_ms else "*"
+
+
+def _group(n: int, cluster: str) -> Resource:
+    return {"name": f"{n}{cluster}", "clusters": [{"cluster_name": cluster, "weight": 1}]}
+
+
+def _chain(groups: list[Resource], **more: str) -> Resource:
+    """Attempt n goes to group n."""
+    return extension(
+        "envoy.router.cluster_specifier_plugin.priority_group",
+        "router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier",
+        priority_groups=groups,
+        **more,
+    )
+
+
+def _action(chain: Resource, *, timeout_ms: int, retry_policy: Resource) -> Resource:
+    return {
+        "inline_cluster_specifier_plugin": {"extension": chain},
+        "timeout": duration(timeout_ms),
+        # The listener's limit is for clients that stop sending. An answer may be silent longer;
+        # where it may not, `per_try_idle_timeout` says so.
+        "idle_timeout": "0s",
+        # Per attempt: the host that a provider expects, and not the one of the last attempt.
+        "auto_host_rewrite": True,
+        "retry_policy": retry_policy,
+    }
+
+
+def _retry_policy(idle_ms: int) -> Resource:
+    policy: Resource = {
+        "refresh_cluster_on_retry": True,
+        "retriable_headers": [{"name": VOID_HEADER, "present_match": True}],
+        "retry_host_predicate": [
+            extension(
+                "envoy.retry_host_predicates.previous_hosts",
+                "retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            )
+        ],
+        "host_selection_retry_max_attempts": 16,
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
+    }
+    if idle_ms:
+        policy["per_try_idle_timeout"] = duration(idle_ms)
+    return policy
+
+
+# What needs no decision
+
+
+def asked_paths() -> Iterable[tuple[str, Resource]]:
+    """The paths that the agent is asked about, by exact match."""
+    for path in ASKED:
+        yield path, _routes(*_asked({"path": path}))
+
+
+def model_paths(model: str) -> Iterable[tuple[str, Resource]]:
+    """The paths that describe one model."""
+    routes = _routes(*_get({"prefix": "/"}, 200, json.dumps(describe(model))))
+    for path in {f"{MODELS}/{model}", f"{MODELS}/{quote(model, safe='')}"}:
+        yield path, routes
+
+
+def describe(model: str) -> Resource:
+    """A model as OpenAI describes it."""
+    return {"id": model, "object": "model", "created": 0, "owned_by": "model-router"}
+
+
+def catalogue(models: Iterable[str]) -> str:
+    """The answer to `GET /v1/models`."""
+    return json.dumps({"object": "list", "data": [describe(model) for model in models]})
+
+
+def virtual_host(settings: EnvoySettings) -> Resource:
+    """The `VirtualHost` without its matcher and metadata, which are put together apart."""
+    return {
+        "name": "models",
+        "domains": ["*"],
+        "request_body_buffer_limit": settings.max_body_bytes,
+        "response_headers_to_add": [
+            # From the endpoint's metadata, because the void belongs to no pool.
+            add_header("x-mr-pool", f"%UPSTREAM_METADATA({METADATA}:pool)%"),
+            add_header("x-mr-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+            add_header("x-mr-route", "%FILTER_STATE(mr.route:PLAIN)%"),
+            add_header("x-mr-reason", "%FILTER_STATE(mr.reason:PLAIN)%"),
+        ],
+        "response_headers_to_remove": [VOID_HEADER, "x-envoy-upstream-service-time"],
+    }
+
+
+def other_paths(listing: str) -> Resource:
+    """What happens to all other paths: also the known ones with a query behind them.
+
+    `listing` is the answer that lists the models.
+    """
+    asked = [route for path in ASKED for route in _asked({"path": path})]
+    return _routes(
+        *asked,
+        _direct(
+            {"prefix": "/v1/audio/"},
+            400,
+            error_body(
+                "Audio is not supported by this router.",
+                "invalid_request_error",
+                code="unsupported_modality",
+            ),
+        ),
+        *_get({"path": MODELS}, 200, listing),
+        _direct(
+            {"prefix": MODELS + "/"},
+            404,
+            error_body(
+                "The model does not exist.", "invalid_request_error", "model", "model_not_found"
+            ),
+        ),
+        _unknown_path(),
+    )
+
+
+def _asked(match: Resource) -> tuple[Resource, Resource]:
+    ask = {
+        "name": "ask",
+        "match": {**match, "headers": [_method("POST")]},
+        # Only a request that could not be decided at all gets there.
+        "route": {"cluster": VOID_CLUSTER, "idle_timeout": "300s"},
+    }
+    return ask, _wrong_method(match, "POST")
+
+
+def _wrong_method(match: Resource, allowed: str) -> Resource:
+    route = _direct(
+        match,
+        405,
+        error_body(
+            f"Not allowed to do this request with this method; it takes {allowed}.",
+            "invalid_request_error",
+            code="method_not_allowed",
+        ),
+    )
+    route["response_headers_to_add"].append(add_header("allow", allowed))
+    return route
+
+
+def _method(name: str) -> Resource:
+    return {"name": ":method", "string_match": {"exact": name}}
+
+
+def _direct(match: Resource, status: int, body: str) -> Resource:
+    return {
+        "name": "direct",
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": body}},
+        "response_headers_to_add": [add_header("content-type", "application/json")],
+        # Nobody has to be asked about it.
+        "typed_per_filter_config": {
+            LUA_FILTER: message("envoy.extensions.filters.http.lua.v3.LuaPerRoute", disabled=True)
+        },
+    }
+
+
+def _unknown_path() -> Resource:
+    route = _direct({"prefix": "/"}, 404, "")
+    message_ = "Invalid URL (%REQ(:METHOD)% %REQ(:PATH)%)"
+    # As JSON, so that Envoy quotes what the client wrote.
+    route["direct_response"]["body_format"] = {
+        "json_format": error(message_, "invalid_request_error")
+    }
+    return route
+
+
+def _routes(*routes: Resource) -> Resource:
+    return {"name": "routes", "typed_config": message(ROUTE_LIST, routes=list(routes))}
+
+
+def _get(match: Resource, status: int, body: str) -> tuple[Resource, Resource]:
+    get = _direct({**match, "headers": [_method("GET")]}, status, body)
+    return get, _wrong_method(match, "GET")

@@ -1,0 +1,25 @@
+"""The Lua that runs in Envoy."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from modelrouter.router.envoy.settings import EnvoySettings
+
+
+@cache
+def _source(name: str) -> str:
+    return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def decide_script(settings: EnvoySettings) -> str:
+    """Runs once per request, on the listener."""
+    text = _source("json") + _source("decide")
+    return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))
+
+
+@cache
+def rewrite_script() -> str:
+    """Runs once per attempt, at the pool."""
+    return _source("json") + _source("rewrite")

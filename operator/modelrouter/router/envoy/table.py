@@ -1,0 +1,137 @@
+"""Putting the `RouteConfiguration` together from entries that are already serialised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from modelrouter.router.envoy import routes
+from modelrouter.router.envoy.messages import Resource, request_header
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy.typed import ROUTES, serialized, type_url
+from modelrouter.router.envoy.wire import field, map_entry, opening, total
+
+# Field numbers of the messages that are put together here.
+_CONFIGURATION_HOSTS = 2
+_HOST_MATCHER, _HOST_METADATA = 21, 24
+_MATCHER_TREE, _MATCHER_OTHERWISE = 2, 3
+_TREE_INPUT, _TREE_EXACT = 1, 2
+_MATCH_MAP = 1
+_ON_MATCH_MATCHER, _ON_MATCH_ACTION = 1, 2
+_CONFIG_NAME, _CONFIG_TYPED = 1, 2
+_ANY_TYPE, _ANY_VALUE = 1, 2
+_METADATA_FILTERS = 1
+_STRUCT_FIELDS = 1
+_VALUE_STRING = 3
+
+_TYPED_EXTENSION = "envoy.config.core.v3.TypedExtensionConfig"
+_HOST = "envoy.config.route.v3.VirtualHost"
+_ROUTE_URL = type_url(routes.ROUTE).encode()
+
+
+def route_entry(key: str, route: Resource) -> bytes:
+    """An entry of the map by plan: this key, this `Route`."""
+    any_ = field(_ANY_TYPE, _ROUTE_URL) + field(_ANY_VALUE, serialized(routes.ROUTE, route))
+    action = field(_CONFIG_NAME, b"route") + field(_CONFIG_TYPED, any_)
+    return map_entry(_MATCH_MAP, key, field(_ON_MATCH_ACTION, action))
+
+
+def path_entry(path: str, action: Resource) -> bytes:
+    """An entry of the map by path."""
+    return map_entry(
+        _MATCH_MAP, path, field(_ON_MATCH_ACTION, serialized(_TYPED_EXTENSION, action))
+    )
+
+
+def note(key: str, text: str) -> bytes:
+    """A note for the listener's Lua: an entry of the virtual host's metadata."""
+    return map_entry(_STRUCT_FIELDS, key, field(_VALUE_STRING, text.encode()))
+
+
+def fall_through_note(model: str, route: str, plan: str, streamed: str) -> bytes:
+    """Where a model's requests go without the agent; without plans they are refused."""
+    return note(f"model {model}", f"{route}|{plan}|{streamed}")
+
+
+def route_configuration(
+    plans: Iterable[bytes],
+    model_paths: Iterable[bytes],
+    notes: Iterable[bytes],
+    models: tuple[str, ...],
+    settings: EnvoySettings,
+) -> bytes:
+    """The whole `RouteConfiguration`. About a millisecond for 4,000 plans and 1,000 models."""
+    by_path = _map_matcher(
+        ":path",
+        [*_asked_entries(), *model_paths],
+        field(_ON_MATCH_ACTION, _other_paths(models)),
+    )
+    matcher = _map_matcher(
+        routes.PLAN_HEADER,
+        list(plans),
+        opening(_ON_MATCH_MATCHER, total(by_path)),
+        *by_path,
+    )
+    notes = list(notes)
+    struct = total(notes)
+    name = field(1, routes.LUA_FILTER.encode())
+    struct_opening = opening(2, struct)
+    entry_length = len(name) + len(struct_opening) + struct
+    entry_opening = opening(_METADATA_FILTERS, entry_length)
+    host = [
+        _host(settings),
+        opening(_HOST_METADATA, len(entry_opening) + entry_length),
+        entry_opening,
+        name,
+        struct_opening,
+        *notes,
+        opening(_HOST_MATCHER, total(matcher)),
+        *matcher,
+    ]
+    return b"".join([_configuration(), opening(_CONFIGURATION_HOSTS, total(host)), *host])
+
+
+def _map_matcher(header: str, entries: list[bytes], *otherwise: bytes) -> list[bytes]:
+    """A `Matcher` by the exact value of a header, in parts."""
+    source = field(_TREE_INPUT, serialized(_TYPED_EXTENSION, request_header(header)))
+    size = total(entries)
+    exact = opening(_TREE_EXACT, size)
+    return [
+        opening(_MATCHER_TREE, len(source) + len(exact) + size),
+        source,
+        exact,
+        *entries,
+        opening(_MATCHER_OTHERWISE, total(otherwise)),
+        *otherwise,
+    ]
+
+
+@lru_cache(maxsize=1)
+def _asked_entries() -> list[bytes]:
+    return [path_entry(path, action) for path, action in routes.asked_paths()]
+
+
+@lru_cache(maxsize=2)
+def _other_paths(models: tuple[str, ...]) -> bytes:
+    return serialized(_TYPED_EXTENSION, routes.other_paths(routes.catalogue(models)))
+
+
+@lru_cache(maxsize=4)
+def _host(settings: EnvoySettings) -> bytes:
+    return serialized(_HOST, routes.virtual_host(settings))
+
+
+@lru_cache(maxsize=1)
+def _configuration() -> bytes:
+    return serialized(
+        ROUTES,
+        {
+            "name": routes.ROUTE_TABLE,
+            "max_direct_response_body_size_bytes": routes.MOST_CATALOGUE_BYTES,
+        },
+    )
+
+
+def headers_note(names: Mapping[str, None] | Iterable[str]) -> bytes:
+    """Which request headers the agent gets to see."""
+    return note("headers", ",".join(names))

@@ -1,0 +1,92 @@
+"""What the agent asks Envoy's admin interface: how many endpoints are well, and to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import aiohttp
+import orjson
+import structlog
+
+from modelrouter.router.accounting.metrics import PoolGauge
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.5
+_MEMBERSHIP = re.compile(r"^cluster\.(.+)\.membership_(healthy|total)$")
+
+
+class EnvoyAdmin:
+    """A client of the admin interface on its Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> EnvoyAdmin:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(self._socket), limit=2),
+            timeout=aiohttp.ClientTimeout(total=5),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def gauges(self, pattern: str) -> dict[str, int]:
+        """Statistics whose names match; empty while Envoy cannot be asked."""
+        query = {"filter": pattern, "format": "json"}
+        try:
+            assert self._session is not None
+            async with self._session.get("http://envoy/stats", params=query) as response:
+                stats = orjson.loads(await response.read())["stats"]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return {}
+        return {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+
+    async def memberships(self) -> dict[str, PoolGauge]:
+        """Healthy and total endpoints of every pool's cluster.
+
+        Each cluster has one endpoint more than the pool, the void one that answers when no real
+        one can; it is always healthy.
+        """
+        counts: dict[str, dict[str, int]] = {}
+        for name, value in (await self.gauges(_MEMBERSHIP.pattern)).items():
+            if match := _MEMBERSHIP.match(name):
+                counts.setdefault(match[1], {})[match[2]] = value
+        return {
+            cluster: PoolGauge(max(count["healthy"] - 1, 0), max(count["total"] - 1, 0))
+            for cluster, count in counts.items()
+            if not cluster.startswith("_") and count.keys() == {"healthy", "total"}
+        }
+
+    async def active_requests(self) -> int:
+        """Requests that clients are waiting for."""
+        found = await self.gauges(r"^http\..*\.downstream_rq_active$")
+        return sum(value for name, value in found.items() if not name.startswith("http.admin."))
+
+    async def drain(self) -> bool:
+        """Ask Envoy to end connections as their requests end. False when it cannot be asked."""
+        query = {"graceful": "", "skip_exit": ""}
+        try:
+            assert self._session is not None
+            url = "http://envoy/drain_listeners"
+            async with self._session.post(url, params=query) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+
+async def watch_memberships(
+    admin: EnvoyAdmin, report: Callable[[Mapping[str, PoolGauge]], None]
+) -> None:
+    """Report memberships for ever, using at most a twentieth of the time for asking."""
+    while True:
+        started = time.monotonic()
+        report(await admin.memberships())
+        await asyncio.sleep(max(POLL_SECONDS, 20 * (time.monotonic() - started)))

@@ -1,0 +1,166 @@
+"""`modelrouter router`: the agent's process, from its start to the end of its drain."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from contextlib import AsyncExitStack, suppress
+
+import orjson
+import structlog
+import uvloop
+from aiohttp import web
+
+from modelrouter.router.accesslog import accesslog_handler
+from modelrouter.router.accounting.ledger import Ledger
+from modelrouter.router.accounting.metrics import make_registry
+from modelrouter.router.admin import make_app
+from modelrouter.router.agent import Agent
+from modelrouter.router.decisions.protocol import DecisionServer
+from modelrouter.router.discovery import Store, discovery_handler, serve
+from modelrouter.router.envoy.bootstrap import bootstrap
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
+from modelrouter.router.inputs import ConfigSource, FileSource, Inputs
+from modelrouter.router.last_good import LastGoodConfig, write_atomically
+from modelrouter.router.logging import configure_logging
+from modelrouter.router.settings import AgentSettings
+
+log = structlog.get_logger(__name__)
+
+SOURCE_PATIENCE_SECONDS = 1.0
+"""How long a start waits for the source before it serves from the last good configuration."""
+
+
+def run(settings: AgentSettings) -> int:
+    """Run the agent until SIGTERM or SIGINT; the exit code."""
+    configure_logging(settings.log_level, settings.log_format)
+    # A thread that holds the interpreter for 5 ms would be felt by every decision.
+    sys.setswitchinterval(0.001)
+    source = FileSource(settings.config, settings.secrets, settings.runtime_dir / "problems.json")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, source))
+    return 0
+
+
+async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    envoy = EnvoySettings(
+        directory=settings.runtime_dir,
+        host=settings.host,
+        port=settings.port,
+        void_port=settings.void_port,
+    )
+    ledger, store = Ledger(), Store()
+    last_good = LastGoodConfig(settings.state_dir) if settings.state_dir else None
+    agent = Agent(envoy, ledger, store, last_good)
+    async with AsyncExitStack() as stack:
+        decisions = DecisionServer(envoy.decision_socket, agent.decide)
+        await decisions.start()
+        stack.callback(decisions.stop)
+        control = await serve(
+            settings.runtime_dir / "control.sock",
+            [discovery_handler(store), accesslog_handler([ledger.record])],
+        )
+        stack.push_async_callback(control.stop, None)
+        admin = await stack.enter_async_context(EnvoyAdmin(settings.runtime_dir / "admin.sock"))
+        app = web.AppRunner(
+            make_app(agent, make_registry(ledger, agent.programmed)), access_log=None
+        )
+        await app.setup()
+        stack.push_async_callback(app.cleanup)
+        await web.TCPSite(app, settings.admin_host, settings.admin_port).start()
+        # Written last: whoever waits for this file finds everything behind it ready.
+        bootstrap_file = settings.runtime_dir / "envoy.json"
+        write_atomically(bootstrap_file, orjson.dumps(bootstrap(envoy)))
+        tasks = [
+            asyncio.create_task(follow(agent, source, last_good)),
+            asyncio.create_task(watch_memberships(admin, agent.report_memberships)),
+        ]
+        for task in tasks:
+            task.add_done_callback(lambda task: _end_of(task, stop))
+        _spare_the_collector()
+        log.info("agent is up", admin=f"{settings.admin_host}:{settings.admin_port}")
+        await stop.wait()
+        agent.start_draining()
+        await _drain(admin, settings.drain_seconds)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def follow(agent: Agent, source: ConfigSource, last_good: LastGoodConfig | None) -> None:
+    """Bring every update of the source into force, the newest one if several wait."""
+    newest: list[Inputs] = []
+    arrived = asyncio.Event()
+
+    async def collect() -> None:
+        async for inputs in source.updates():
+            newest[:] = [inputs]
+            arrived.set()
+
+    collecting = asyncio.create_task(collect())
+    try:
+        if last_good is not None:
+            await _start_from_last_good(agent, arrived, last_good)
+        while True:
+            waiting = asyncio.create_task(arrived.wait())
+            await asyncio.wait((waiting, collecting), return_when=asyncio.FIRST_COMPLETED)
+            if collecting.done():
+                waiting.cancel()
+                return collecting.result()
+            arrived.clear()
+            inputs = newest[0]
+            await agent.apply(inputs, arrived)
+    finally:
+        collecting.cancel()
+
+
+async def _start_from_last_good(
+    agent: Agent, arrived: asyncio.Event, last_good: LastGoodConfig
+) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(arrived.wait(), SOURCE_PATIENCE_SECONDS)
+        return
+    inputs = last_good.load()
+    if inputs is not None:
+        log.warning("no configuration from the source yet; starting from the last good one")
+        await agent.apply(inputs, arrived)
+
+
+async def _drain(admin: EnvoyAdmin, seconds: float) -> None:
+    """Let requests end. New ones are still served while others learn that this router goes."""
+    if not await admin.drain():
+        return
+    log.info("draining", longest_seconds=seconds)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    idle_polls = 0
+    while loop.time() < deadline and idle_polls < 3:
+        idle_polls = 0 if await admin.active_requests() else idle_polls + 1
+        await asyncio.sleep(0.1)
+    log.info("drained", in_time=loop.time() < deadline)
+
+
+def _end_of(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """A background task never ends by itself: if it does, the supervisor starts a new agent."""
+    if task.cancelled():
+        return
+    log.critical("a background task ended", error=repr(task.exception()))
+    stop.set()
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector off what lives as long as the process.
+
+    A full collection of everything imported takes 10 to 40 ms, in which nothing is decided.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1_000)

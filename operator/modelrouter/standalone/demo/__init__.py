@@ -1,0 +1,1 @@
+"""A demonstration: real traffic through a real router while weights move and processes die."""

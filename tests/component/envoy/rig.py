@@ -1,0 +1,437 @@
+"""A real Envoy with everything around it that tests steer: backends, agent, xDS, access log."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httptools
+
+from modelrouter.api.router_config import RouterConfig
+from modelrouter.router.accesslog.intake import accesslog_handler
+from modelrouter.router.accesslog.record import RequestRecord
+from modelrouter.router.discovery.server import discovery_handler, serve
+from modelrouter.router.discovery.store import Store
+from modelrouter.router.envoy.bootstrap import bootstrap
+from modelrouter.router.envoy.foreseen import plan
+from modelrouter.router.envoy.plans import Plan, routing_headers
+from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.standalone.envoy_binary import find_envoy
+
+T = TypeVar("T")
+EJECTION = {"consecutive_errors": 3, "base_ejection_time_ms": 60_000, "max_ejection_percent": 100}
+CHAT = "/v1/chat/completions"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def pool(*backends: Backend, model: str = "real", **more: Any) -> dict[str, Any]:
+    """A pool of a RouterConfig."""
+    addresses = [backend.address for backend in backends]
+    return {"model": model, "addresses": addresses, "ejection": EJECTION, **more}
+
+
+def route(*pools: str, models: list[str], **more: Any) -> dict[str, Any]:
+    """A route of a RouterConfig that tries the pools in order."""
+    defaults = {
+        "models": models,
+        "pools": sorted(set(pools)),
+        "rules": [
+            {
+                "name": "default",
+                "targets": [{"pool": pools[0], "weight": 1}],
+                "failover": list(pools[1:]),
+            }
+        ],
+        "retry": {"attempts_per_pool": 1, "triggers": ["connect-failure", "reset", "5xx", "429"]},
+        "request_timeout_ms": 10_000,
+        "idle_timeout_ms": 2_000,
+        "fallthrough": {"pools": list(pools), "closed": False},
+    }
+    return {**defaults, **more}
+
+
+@dataclass
+class Request:
+    """What a backend was sent."""
+
+    method: str = ""
+    path: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The value of a header that comes at most once."""
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+
+Behaviour = Callable[["Connection", Request], Awaitable[None] | None]
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a backend, or of Envoy to the agent."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.request = Request()
+        self.lost = asyncio.Event()
+        self.tasks: set[asyncio.Future[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.parser = httptools.HttpRequestParser(self)
+        self.server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+        self.server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.request = Request()
+
+    def on_url(self, url: bytes) -> None:
+        self.request.path += url.decode()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.request.headers.append((name.decode().lower(), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        self.request.body += body
+
+    def on_message_complete(self) -> None:
+        self.request.method = self.parser.get_method().decode()
+        self.server.requests.append(self.request)
+        answering = self.server.behaviour(self, self.request)
+        if answering is not None:
+            task = asyncio.ensure_future(answering)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    def answer(
+        self, status: int = 200, body: bytes = b"{}", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send a whole answer."""
+        lines = {"content-type": "application/json", "content-length": str(len(body))}
+        self.start(status, {**lines, **(headers or {})})
+        self.transport.write(body)
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        """Send the beginning of an answer."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1"))
+
+
+@dataclass
+class Server:
+    """A server in the rig's loop."""
+
+    behaviour: Behaviour
+    requests: list[Request] = field(default_factory=list)
+    connections: set[Connection] = field(default_factory=set)
+
+
+@dataclass
+class Backend(Server):
+    """A model server."""
+
+    name: str = ""
+    port: int = 0
+    listening: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+def served_by(name: str) -> Behaviour:
+    """Answers with the name of the backend."""
+
+    def behave(connection: Connection, request: Request) -> None:
+        if request.path == "/health":
+            connection.answer()
+            return
+        body = json.dumps({"served_by": name, "usage": {"prompt_tokens": 3}})
+        connection.answer(body=body.encode())
+
+    return behave
+
+
+def status(code: int, **headers: str) -> Behaviour:
+    """Always answers with this status."""
+
+    def behave(connection: Connection, request: Request) -> None:
+        connection.answer(code, b'{"error":{}}', headers)
+
+    return behave
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        """The error as OpenAI's clients read it, checked for its shape."""
+        error = self.json["error"]
+        assert set(error) == {"message", "type", "param", "code"}, error
+        assert self.headers["content-type"].startswith("application/json")
+        return error
+
+
+class Rig:
+    """Envoy and its surroundings. Servers live in a thread of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = EnvoySettings(
+            directory=directory,
+            host="127.0.0.1",
+            port=free_port(),
+            void_port=free_port(),
+            max_body_bytes=4 * 1024 * 1024,
+        )
+        self.records: list[RequestRecord] = []
+        self.agent = Server(self.decide)
+        self.config: RouterConfig | None = None
+        self.resources = EnvoyResources()
+        self.extra_headers = ""
+        self.known: set[str] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._listening: asyncio.Server | None = None
+        self._backends: list[Backend] = []
+        self._version = 0
+
+    # Life
+
+    @contextmanager
+    def running(self) -> Iterator[Rig]:
+        self._thread.start()
+        envoy: subprocess.Popen[bytes] | None = None
+        log = self.settings.directory / "envoy.log"
+        try:
+            self.wait(self._start())
+            config = self.settings.directory / "envoy.json"
+            config.write_text(json.dumps(bootstrap(self.settings)))
+            command = [str(find_envoy()), "-c", str(config), "--disable-hot-restart"]
+            command += ["--concurrency", "1", "-l", "warning", "--log-path", str(log)]
+            envoy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            yield self
+        finally:
+            if envoy is not None:
+                envoy.kill()
+                envoy.wait()
+            self.wait(self._stop())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    @property
+    def log(self) -> str:
+        """What Envoy complained of."""
+        return (self.settings.directory / "envoy.log").read_text()
+
+    def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float = 10) -> T:
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(timeout)
+
+    async def _start(self) -> None:
+        self.store = Store()
+        self.builder = ResourceBuilder(self.settings)
+        handlers = (discovery_handler(self.store), accesslog_handler((self.records.append,)))
+        self._grpc = await serve(Path(self.settings.control_socket), handlers)
+        await self._start_agent()
+
+    async def _start_agent(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(
+            lambda: Connection(self.agent), self.settings.decision_socket
+        )
+
+    async def _stop_agent(self) -> None:
+        await _close(self._listening, self.agent)
+        with suppress(FileNotFoundError):
+            Path(self.settings.decision_socket).unlink()
+
+    async def _stop(self) -> None:
+        await self._stop_agent()
+        for backend in self._backends:
+            await _close(backend.listening, backend)
+        await self._grpc.stop(None)
+
+
+    def record(self, request_id: str) -> RequestRecord:
+        """The access log entry of a request."""
+        return self.until(
+            lambda: next((r for r in self.records if r.request_id == request_id), None)
+        )
+
+    @staticmethod
+    def until(find: Callable[[], T | None], timeout: float = 5) -> T:
+        """Wait until there is something."""
+        deadline = time.monotonic() + timeout
+        while (found := find()) is None or found is False:
+            assert time.monotonic() < deadline, "it never came"
+            time.sleep(0.01)
+        return found
+
+    # Surroundings
+
+    def backend(self, name: str, behaviour: Behaviour | None = None) -> Backend:
+        """A new backend."""
+        backend = Backend(behaviour or served_by(name), name=name, port=free_port())
+        self._backends.append(backend)
+        self.start(backend)
+        return backend
+
+    def start(self, backend: Backend) -> None:
+        """Listen, again if need be."""
+
+        async def listen() -> None:
+            backend.listening = await asyncio.get_running_loop().create_server(
+                lambda: Connection(backend), "127.0.0.1", backend.port
+            )
+
+        self.wait(listen())
+
+    def stop(self, backend: Backend) -> None:
+        """Refuse connections from now on."""
+        self.wait(_close(backend.listening, backend))
+
+    def kill_agent(self) -> None:
+        self.wait(self._stop_agent())
+
+    def restart_agent(self) -> None:
+        self.wait(self._start_agent())
+
+    def decide(self, connection: Connection, request: Request) -> None:
+        """A stub: the first rule of the model's route."""
+        assert self.config is not None
+        try:
+            body = json.loads(request.body)
+            name, wanted = next(
+                (name, route)
+                for name, route in self.config.routes.items()
+                if body["model"] in route.models
+            )
+        except (ValueError, KeyError, TypeError, StopIteration):
+            error = {"message": "no", "type": "invalid_request_error", "param": None, "code": "no"}
+            connection.answer(404, json.dumps({"error": error}).encode(), {"x-mr-route": ""})
+            return
+        rule = wanted.rules[0]
+        chain = [
+            pool
+            for pool in (rule.targets[0].pool, *rule.failover)
+            for _ in range(wanted.retry.attempts_per_pool)
+        ]
+        chosen = plan(tuple(chain), wanted, streamed=body.get("stream") is True)
+        connection.transport.write(self.passing(chosen, name))
+
+    def passing(self, chosen: Plan, name: str) -> bytes:
+        """The agent's answer that lets a request pass."""
+        known = self.resources.plans if self.known is None else self.known
+        return (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
+            f"x-mr-route: {name}\r\nx-mr-reason: rule:default\r\n"
+            f"{routing_headers(chosen, known)}{self.extra_headers}\r\n"
+        ).encode()
+
+    def apply(
+        self,
+        pools: dict[str, Any],
+        routes: dict[str, Any],
+        secrets: dict[str, dict[str, str]] | None = None,
+    ) -> None:
+        """Bring a configuration into force."""
+        self.config = RouterConfig.model_validate(
+            {"router": "default", "namespace": "test", "pools": pools, "routes": routes}
+        )
+        self.agent.behaviour = self.decide
+        self.agent.requests.clear()
+        self.extra_headers = ""
+        self.known = None
+        self._version += 1
+
+        async def push() -> bool:
+            assert self.config is not None
+            wanted = await self.builder.build(self.config, secrets or {})
+            version = str(self._version)
+            self.store.update(self.resources.joined_with(wanted).as_set(), version)
+            taken = await self.store.acknowledged(version, timeout=8)
+            self.resources = wanted
+            self.store.update(wanted.as_set(), version + "-")
+            return taken and await self.store.acknowledged(version + "-", timeout=8)
+
+        assert self.wait(push(), 20), self.store.rejections
+        self.until(self._listens)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.settings.port)) == 0
+
+    # Clients
+
+    def request(
+        self,
+        method: str = "POST",
+        path: str = CHAT,
+        body: bytes | str | dict[str, Any] | None = None,
+        **headers: str,
+    ) -> Answer:
+        """One request on a connection of its own. `_` in names of headers stands for `-`."""
+        if isinstance(body, dict):
+            body = json.dumps(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=20)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body, {"content-type": "application/json", **names})
+            response = connection.getresponse()
+            got = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, got, response.read())
+        finally:
+            connection.close()
+
+    def chat(self, model: str = "m", **headers: str) -> Answer:
+        """A small chat request."""
+        return self.request(body={"model": model, "messages": []}, **headers)
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(("127.0.0.1", self.settings.port), timeout=10)
+
+
+async def _close(listening: asyncio.Server | None, server: Server) -> None:
+    if listening is not None:
+        listening.close()
+    for connection in list(server.connections):
+        connection.transport.abort()
