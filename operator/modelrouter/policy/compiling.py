@@ -68,7 +68,8 @@ class CompiledRule:
     """The targets with a weight above 0."""
     failover: tuple[CompiledPool, ...]
     pools: tuple[CompiledPool, ...]
-    """All that the rule may use: targets, then the others of `failover`."""
+    """All that the rule may use: targets, then the others of `failover`. Empty when none of them
+    exists; requests that match are refused then, for the rule may be there to keep them in."""
     target_names: frozenset[str]
     smallest_window: int
     """What fits this fits every pool of the rule."""
@@ -205,8 +206,6 @@ def _compile_rule(
         if name not in allowed:
             raise ValueError(f"{where}: pool {name} is not among the route's pools")
     targets = tuple(_compile_target(target, allowed) for target in rule.targets if target.weight)
-    if not targets:
-        raise ValueError(f"{where}: no target has a weight above 0")
     failover = tuple(allowed[name] for name in dict.fromkeys(rule.failover))
     pools = tuple(dict.fromkeys([*(target.pool for target in targets), *failover]))
     limited = [pool.features for pool in pools if pool.features is not None]
@@ -221,7 +220,7 @@ def _compile_rule(
         failover=failover,
         pools=pools,
         target_names=frozenset(target.pool.name for target in targets),
-        smallest_window=min(pool.window for pool in pools),
+        smallest_window=min((pool.window for pool in pools), default=UNLIMITED),
         common_features=frozenset.intersection(*limited) if limited else None,
         hashes=any(pool.hashes_by for pool in pools),
         reason=f"rule:{rule.name}",

@@ -26,7 +26,7 @@ from modelrouter.policy.compiling import (
 )
 from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
 from modelrouter.policy.decision import Decision, Obstacle, Rejection
-from modelrouter.policy.refusal import Refusal, overloaded, unknown_model
+from modelrouter.policy.refusal import Refusal, no_pool, overloaded, unknown_model
 from modelrouter.policy.rendezvous import digest, score
 from modelrouter.policy.request import RequestFacts
 from modelrouter.policy.state import PoolState, State
@@ -48,6 +48,10 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
     if route is None:
         return _refused(request, "", "", "no route", (), unknown_model(request.model))
     rule = matching_rule(request, route)
+
+    if not rule.pools:
+        reason = f"{rule.reason}; no pool exists"
+        return _refused(request, route.name, rule.name, reason, (), no_pool(rule.name))
 
     targets: Sequence[CompiledTarget] = rule.targets
     failover: Sequence[CompiledPool] = rule.failover

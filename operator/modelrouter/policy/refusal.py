@@ -51,6 +51,17 @@ def unknown_model(model: str) -> Refusal:
     )
 
 
+def no_pool(rule: str) -> Refusal:
+    """The rule that matched has no pool that exists."""
+    return Refusal(
+        503,
+        f"The rule {rule} of this model's route has no pool to send the request to.",
+        type="server_error",
+        code="no_pool",
+        retry_after=5,
+    )
+
+
 def overloaded() -> Refusal:
     """Every pool that could take the request is full. In a second some requests have ended."""
     return Refusal(

@@ -6,7 +6,7 @@ import pytest
 
 from modelrouter.policy.decision import Obstacle, Rejection
 from modelrouter.policy.state import PoolState
-from unit.policy.builders import DEAD, LLAMA_AND_GPT, policy, pool, route, rule, state, went
+from unit.policy.builders import DEAD, LLAMA_AND_GPT, facts, policy, pool, route, rule, state, went
 
 
 def test_an_unhealthy_target_is_passed_over() -> None:
@@ -84,3 +84,15 @@ def test_when_all_that_live_are_full_the_request_is_refused(gpt: PoolState) -> N
     assert decision.refusal.code == "overloaded"
     assert decision.refusal.retry_after == 1
     assert decision.rejected[0].reason is Obstacle.SATURATED
+
+
+def test_a_rule_whose_pools_do_not_exist_refuses_instead_of_letting_requests_out() -> None:
+    the_policy = policy(
+        {"a": pool()},
+        route(["a"], rule("stays-home", {}, classes=["secret"]), rule("default", "a")),
+    )
+    decision = went(the_policy, facts(classes=("secret",)))
+    assert decision.refusal is not None
+    assert (decision.refusal.status, decision.refusal.code) == (503, "no_pool")
+    assert decision.chain == ()
+    assert went(the_policy).chain == ("a", "a")

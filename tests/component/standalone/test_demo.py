@@ -1,0 +1,44 @@
+"""The demonstration, shortened: nothing fails, and nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+from component_standalone import started
+
+_DEMO = """
+import sys
+from modelrouter.standalone.demo.staging import run_demo
+sys.exit(run_demo(plain=True, pace=float(sys.argv[1])))
+"""
+
+
+def test_the_whole_story_without_a_failed_request():
+    with started([sys.executable, "-c", _DEMO, "0.12"]) as run:
+        run.wait_for("1. Steady traffic")
+        run.remember_directories()
+        status = run.end(50)
+        assert status == 0, "\n".join(run.lines)
+        for line in (
+            r"^failures +0$",
+            r"^new weight live in Envoy +\d+ ms",
+            r"^first request by the new weight +\d+ ms",
+            r"^one server of llama-8b killed +next answer \d+ ms",
+            r"^all of llama-8b killed +next answer \d+ ms",
+            r"^agent killed +next answer \d+ ms",
+        ):
+            assert run.find(line), "\n".join(run.lines)
+        run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("act", ["simulated model servers", "3. Kill one"])
+def test_ctrl_c_leaves_nothing(act: str):
+    with started([sys.executable, "-c", _DEMO, "0.12"]) as run:
+        run.wait_for(act)
+        run.remember_directories()
+        run.process.send_signal(signal.SIGINT)
+        assert run.end(15) == 130
+        run.assert_nothing_is_left()
