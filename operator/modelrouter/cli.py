@@ -81,6 +81,22 @@ def run_standalone(
 
 
 @app.command()
+def demo(
+    examples: Annotated[
+        Path | None, typer.Option(help="Manifests to show, instead of examples/quickstart.")
+    ] = None,
+    envoy: Annotated[Path | None, typer.Option(help="The Envoy program.")] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="One line per event, also on a terminal.")
+    ] = False,
+) -> None:
+    """Show the router at work: traffic, a moved weight, killed servers, a summary."""
+    from modelrouter.standalone.demo.staging import run_demo
+
+    raise typer.Exit(run_demo(examples=examples, envoy=envoy, plain=plain))
+
+
+@app.command()
 def lint(files: Files) -> None:
     """Check manifests. Exit code 1 if anything is wrong; each problem names file and line."""
     from modelrouter.api.manifests import load_manifests

@@ -99,8 +99,6 @@ class Price(StrictModel):
     """Prompt tokens."""
     output: DecimalText
     """Completion tokens."""
-    cached_input: DecimalText | None = None
-    """Prompt tokens that the provider found in its prompt cache."""
 
 
 class Quality(StrictModel):

@@ -61,8 +61,7 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
     agent = Agent(envoy, ledger, store, last_good)
     async with AsyncExitStack() as stack:
         decisions = DecisionServer(envoy.decision_socket, agent.decide)
-        await decisions.start()
-        stack.callback(decisions.stop)
+        stack.push_async_callback(decisions.stop)
         control = await serve(
             settings.runtime_dir / "control.sock",
             [discovery_handler(store), accesslog_handler([ledger.record])],
@@ -80,10 +79,11 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
         write_atomically(bootstrap_file, orjson.dumps(bootstrap(envoy)))
         tasks = [
             asyncio.create_task(follow(agent, source, last_good)),
+            asyncio.create_task(_open_when_ready(decisions, agent)),
             asyncio.create_task(watch_memberships(admin, agent.report_memberships)),
         ]
         for task in tasks:
-            task.add_done_callback(lambda task: _end_of(task, stop))
+            task.add_done_callback(lambda task: _watch_end_of(task, stop))
         _spare_the_collector()
         log.info("agent is up", admin=f"{settings.admin_host}:{settings.admin_port}")
         await stop.wait()
@@ -93,6 +93,17 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def _open_when_ready(decisions: DecisionServer, agent: Agent) -> None:
+    """Answer decisions once there is a policy to decide by.
+
+    An Envoy that outlived its agent asks at once. Until then it is better off alone: without an
+    answer it uses the default chains, an agent that knows no model yet would refuse them all.
+    """
+    await agent.changed(after="")
+    await decisions.start()
+    await asyncio.Event().wait()
 
 
 async def follow(agent: Agent, source: ConfigSource, last_good: LastGoodConfig | None) -> None:
@@ -148,7 +159,7 @@ async def _drain(admin: EnvoyAdmin, seconds: float) -> None:
     log.info("drained", in_time=loop.time() < deadline)
 
 
-def _end_of(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+def _watch_end_of(task: asyncio.Task[None], stop: asyncio.Event) -> None:
     """A background task never ends by itself: if it does, the supervisor starts a new agent."""
     if task.cancelled():
         return

@@ -89,7 +89,8 @@ class StandaloneRouter:
             lines = "\n".join(f"  {problem}" for problem in publication.problems)
             raise StartError(f"there is nothing to serve\n{lines}")
         if publication.problems:
-            self.tell(Event(Level.ERROR, _problem_text("left out", publication)))
+            what = "not applied" if publication.refused else "left out"
+            self.tell(Event(Level.ERROR, _problem_text(what, publication)))
         self._add(agent_command(self.places, self.options.log_level)).start()
         await self._wait_for("agent", self._files.bootstrap.exists)
         self._add(envoy_command(self._envoy, self.places)).start()

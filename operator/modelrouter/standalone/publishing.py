@@ -118,7 +118,9 @@ class Publisher:
         try:
             key = choose_router(manifests, self._namespace, self._router)
         except UnknownRouterError as error:
-            manifests.problems.append(Problem(str(error)))
+            # Routes that cannot be read have been reported with their place already.
+            if manifests.routes or not manifests.problems:
+                manifests.problems.append(Problem(str(error)))
             return Draft(manifests, None)
         add_secrets(manifests, key[0], self._extra_secrets)
         return Draft(manifests, key)

@@ -14,7 +14,11 @@ PREFIX = "modelrouter-"
 
 # Removes the directory once the pipe closes, which the kernel does however this process ends.
 # The children die at the same moment and may still be writing: hence more than one try.
-_JANITOR = 'read -r _; for _ in 1 2 3 4 5; do rm -rf -- "$1"; sleep 0.1; [ -e "$1" ] || exit; done'
+_JANITOR = """
+trap '' INT TERM HUP
+read -r _
+for _ in 1 2 3 4 5; do rm -rf -- "$1"; sleep 0.1; [ -e "$1" ] || exit; done
+"""
 
 
 @contextmanager

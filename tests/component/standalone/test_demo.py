@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from component_standalone import started
+from component.standalone.processes import started
 
 _DEMO = """
 import sys

@@ -18,7 +18,8 @@ def servers(rig: Rig) -> Fleet:
 @pytest.fixture(scope="module")
 def router(rig: Rig, servers: Fleet) -> Router:
     """One router for the module; tests bring their own manifests."""
-    return rig.router(*servers.manifests())
+    servers.used = servers.manifests()
+    return rig.router(*servers.used)
 
 
 @pytest_asyncio.fixture

@@ -59,6 +59,8 @@ class Fleet:
         }
         for server in self.all:
             server.wait()
+        self.used: list[Manifest] = []
+        """The manifests in force."""
 
     @property
     def all(self) -> list[Simulator]:
@@ -90,29 +92,40 @@ class Fleet:
                 made.append(pool(name, *servers, **spec))
         return made
 
-    async def restore(self, router: Router | None = None) -> None:
-        """Every server alive, without faults and known to be, and with an empty journal."""
-        for server in self.all:
-            server.resume()
-        dead = [server for server in self.all if not server.alive]
-        for server in dead:
-            server.log.write_text("")
-            server.launch()
+    async def use(self, router: Router, *manifests: Manifest) -> None:
+        """Have these manifests in force, and all servers well in the router's eyes."""
+        wanted = list(manifests) or self.manifests()
+        if wanted != self.used:
+            await router.apply(*wanted)
+            self.used = wanted
+        await self.healthy(router)
+
+    async def restore(self) -> None:
+        """Every server alive, without faults and with an empty journal."""
+        await self.restore_only(*self.servers)
+        await asyncio.gather(*(server.forget() for server in self.all))
+
+    async def restore_only(self, *names: str) -> None:
+        """The servers of these pools alive and without faults."""
+        servers = [server for name in names for server in self.servers[name]]
+        dead = [server for server in servers if not server.alive]
+        for server in servers:
+            if server in dead:
+                server.log.write_text("")
+                server.launch()
+            else:
+                server.resume()
         for server in dead:
             await asyncio.to_thread(server.wait)
-        await asyncio.gather(*(server.fault() for server in self.all))
-        if router is not None:
-            await self.healthy(router)
-        await asyncio.gather(*(server.forget() for server in self.all))
+        await asyncio.gather(*(server.fault() for server in servers))
 
     async def healthy(self, router: Router, *names: str, within: float = 10.0) -> None:
         """Return once all endpoints of these pools, or of all, are well in the agent's eyes."""
 
         async def well() -> bool:
             pools = (await router.view())["pools"]
-            return all(
-                pools[name]["ready"] == len(self.servers[name]) for name in names or self.servers
-            )
+            wanted = names or [name for name in self.servers if name in pools]
+            return all(pools[name]["ready"] == len(self.servers[name]) for name in wanted)
 
         await eventually(well, within=within)
 

@@ -1,0 +1,85 @@
+"""One measurement: load on one system for a while, and the CPU time that it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bench.load import Load, Seen
+from bench.processes import BenchError, Cpu, Program, busy_seconds, cpu_seconds
+from bench.systems import System
+
+SETTLING_SECONDS = 0.2
+"""Access logs are sent in batches every 100 ms; what the last requests cost is to be counted."""
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What one run of one system gave."""
+
+    seen: Seen
+    cpu: dict[str, float] = field(default_factory=dict)
+    """CPU seconds by the name of the process, for the whole run."""
+    foreign_cores: float = 0.0
+    """Cores that were busy with something else."""
+
+    @property
+    def cpu_total(self) -> float:
+        """CPU seconds of the whole system."""
+        return sum(self.cpu.values())
+
+
+def measure(system: System, load: Load, everything: Iterable[Program]) -> Measurement:
+    """Run the load against the system. `everything` are all programs of the comparison."""
+    everything = list(everything)
+    command = [sys.executable, "-m", "bench.load"]
+    path = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    generator = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **path},
+    )
+    with generator:
+        assert generator.stdin and generator.stdout
+        try:
+            print(json.dumps(asdict(load)), file=generator.stdin, flush=True)
+            if generator.stdout.readline() != "ready\n":
+                raise BenchError(f"{system.name}: the load generator could not connect")
+            cpu, ours, busy = system.cpu(), _ours(everything), busy_seconds()
+            started = time.monotonic()
+            print("go", file=generator.stdin, flush=True)
+            line = generator.stdout.readline()
+            time.sleep(SETTLING_SECONDS)
+            took = time.monotonic() - started
+            after, ours_after, busy_after = system.cpu(), _ours(everything), busy_seconds()
+        finally:
+            generator.kill()
+    if not line:
+        raise BenchError(f"{system.name}: the load generator died")
+    seen = Seen(**json.loads(line))
+    own = ours_after - ours + seen.cpu_seconds
+    foreign = max(busy_after - busy - own, 0.0) / took
+    return Measurement(seen, _difference(cpu, after), foreign)
+
+
+def _difference(before: list[Cpu], after: list[Cpu]) -> dict[str, float]:
+    earlier = {cpu.pid: cpu.seconds for cpu in before}
+    by_name: dict[str, float] = {}
+    for cpu in after:
+        spent = cpu.seconds - earlier.get(cpu.pid, 0.0)
+        by_name[cpu.name] = by_name.get(cpu.name, 0.0) + spent
+    return by_name
+
+
+def _ours(programs: list[Program]) -> float:
+    """CPU time of the comparison's programs and of this process."""
+    own = cpu_seconds(os.getpid())
+    return own + sum(cpu.seconds for program in programs for cpu in program.cpu())

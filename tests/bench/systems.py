@@ -1,0 +1,224 @@
+"""What is compared: each system is a running program, or none, with two ports for requests."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelrouter.standalone.ports import free_port
+
+from bench import manifests
+from bench.envoys import answering_envoy, plain_envoy
+from bench.environments import Environment
+from bench.processes import BenchError, Cpu, Program
+
+MODEL = "assistant"
+STREAMED_MODEL = "assistant-streamed"
+PLAIN, ROUTER, FASTAPI, FASTAPI_AIOHTTP, LITELLM = (
+    "plain Envoy",
+    "Model Router",
+    "FastAPI + httpx",
+    "FastAPI + aiohttp",
+    "LiteLLM",
+)
+DIRECT = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Where the model servers are."""
+
+    fixed: tuple[int, int]
+    """Ports that answer at once: of the first pool and of the second."""
+    streamed: tuple[int, int]
+    """Ports that stream."""
+    programs: tuple[Program, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One of the systems compared."""
+
+    name: str
+    port: int
+    """Takes requests whose answers come at once."""
+    streamed_port: int
+    """Takes requests whose answers are streamed."""
+    program: Program | None = None
+    renames: bool = True
+    """Whether it gives the model the name that the backend knows."""
+
+    def cpu(self) -> list[Cpu]:
+        """CPU time of all its processes."""
+        return self.program.cpu() if self.program else []
+
+
+@dataclass(slots=True)
+class Field:
+    """All that runs while systems are compared."""
+
+    backends: Backends
+    systems: list[System] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """One line for each system that is left out."""
+
+    def programs(self) -> Iterator[Program]:
+        """Everything that was started."""
+        yield from self.backends.programs
+        for system in self.systems:
+            if system.program:
+                yield system.program
+
+
+@contextmanager
+def backends(directory: Path, events: int, pause_ms: float) -> Iterator[Backends]:
+    """The model servers: Envoy with a fixed answer, and paced streams."""
+    fixed, streamed = (free_port(), free_port()), (free_port(), free_port())
+    with answering_envoy(fixed, directory) as envoy:
+        for port in fixed:
+            envoy.wait_until(lambda port=port: _answers(port), "the backend's start")  # type: ignore[misc]
+        first, second = (
+            Program(
+                f"streams-{port}",
+                [sys.executable, "-m", "bench.paced", str(port), str(events), str(pause_ms)],
+                directory / f"streams-{port}.log",
+                {"PYTHONPATH": _here()},
+            )
+            for port in streamed
+        )
+        with first, second:
+            for program, port in ((first, streamed[0]), (second, streamed[1])):
+                program.wait_until(lambda port=port: _answers(port), "the start")  # type: ignore[misc]
+            yield Backends(fixed, streamed, (envoy, first, second))
+
+
+def direct(to: Backends) -> System:
+    """No proxy at all."""
+    return System(DIRECT, to.fixed[0], to.streamed[0], renames=False)
+
+
+@contextmanager
+def plain(to: Backends, directory: Path) -> Iterator[System]:
+    """Envoy as a proxy that does nothing else."""
+    port, streamed = free_port(), free_port()
+    ports = {port: to.fixed[0], streamed: to.streamed[0]}
+    with plain_envoy(ports, directory) as program:
+        program.wait_until(lambda: _answers(port, "/v1/models"), "its start")
+        yield System(PLAIN, port, streamed, program, renames=False)
+
+
+@contextmanager
+def router(to: Backends, directory: Path) -> Iterator[System]:
+    """This project's router, from manifests."""
+    folder = directory / "manifests"
+    folder.mkdir()
+    manifests.write(folder, {MODEL: to.fixed, STREAMED_MODEL: to.streamed})
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "modelrouter", "run", "-f", str(folder), "--plain"),
+        *("--port", str(port), "--admin-port", "0", "--envoy-concurrency", "1"),
+    ]
+    with Program("router", command, directory / "router.log") as program:
+        program.wait_until(lambda: _answers(port, "/v1/models"), "its start")
+        yield System(ROUTER, port, port, program)
+
+
+@contextmanager
+def fastapi(
+    to: Backends, directory: Path, environment: Environment, client: str
+) -> Iterator[System]:
+    """A proxy as it is usually written in Python."""
+    name = FASTAPI if client == "httpx" else FASTAPI_AIOHTTP
+    port = free_port()
+    models = {
+        MODEL: f"http://127.0.0.1:{to.fixed[0]}",
+        STREAMED_MODEL: f"http://127.0.0.1:{to.streamed[0]}",
+    }
+    settings = {
+        "BENCH_CLIENT": client,
+        "BENCH_MODELS": json.dumps(models),
+        "BENCH_BACKEND_MODEL": manifests.BACKEND_MODEL,
+        "BENCH_KEY": manifests.KEY,
+    }
+    command = [
+        *(str(environment.python), "-m", "uvicorn", "fastapi_proxy:app", "--no-access-log"),
+        *("--app-dir", str(Path(__file__).parent), "--host", "127.0.0.1", "--port", str(port)),
+        *("--log-level", "warning"),
+    ]
+    with Program(name, command, directory / f"fastapi-{client}.log", settings) as program:
+        program.wait_until(lambda: _answers(port, "/health"), "its start")
+        yield System(name, port, port, program)
+
+
+@contextmanager
+def litellm(to: Backends, directory: Path, environment: Environment) -> Iterator[System]:
+    """LiteLLM's proxy."""
+    port = free_port()
+    models = [
+        {
+            "model_name": name,
+            "litellm_params": {
+                "model": f"openai/{manifests.BACKEND_MODEL}",
+                "api_base": f"http://127.0.0.1:{target}/v1",
+                "api_key": manifests.KEY,
+            },
+        }
+        for name, target in ((MODEL, to.fixed[0]), (STREAMED_MODEL, to.streamed[0]))
+    ]
+    config = directory / "litellm.json"
+    config.write_text(json.dumps({"model_list": models, "litellm_settings": {"telemetry": False}}))
+    settings = {
+        # Nothing here talks to the internet.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MODE": "PRODUCTION",
+        "LITELLM_LOG": "ERROR",
+        "NO_PROXY": "*",
+    }
+    command = [
+        *(str(environment.program("litellm")), "--config", str(config), "--host", "127.0.0.1"),
+        *("--port", str(port), "--num_workers", "1", "--telemetry", "False"),
+    ]
+    with Program(LITELLM, command, directory / "litellm.log", settings) as program:
+        program.wait_until(lambda: _answers(port, "/health/liveliness"), "its start")
+        yield System(LITELLM, port, port, program)
+
+
+def check(systems: Sequence[System], bodies: dict[str, Path]) -> None:
+    """Whether every system does what it is measured for, before it is measured."""
+    for system in systems:
+        for what, port in (("fixed", system.port), ("streamed", system.streamed_port)):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                bodies[what].read_bytes(),
+                {"content-type": "application/json", "authorization": "Bearer sk-of-the-client"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    text = answer.read().decode()
+            except OSError as error:
+                raise BenchError(f"{system.name}: a {what} request failed: {error}") from None
+            wanted = manifests.BACKEND_MODEL if system.renames else STREAMED_MODEL
+            if what == "streamed" and not any(
+                mark in text for mark in (f'"model": "{wanted}"', f'"model":"{wanted}"')
+            ):
+                # LiteLLM gives the client's name back; whether it renames shows at the backend.
+                if system.name == LITELLM:
+                    continue
+                raise BenchError(f"{system.name}: the backend was not asked for model {wanted}")
+
+
+def _answers(port: int, path: str = "/health") -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _here() -> str:
+    return str(Path(__file__).parent.parent)
