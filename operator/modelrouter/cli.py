@@ -26,7 +26,11 @@ Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:
+        # Before a command has taken the signal over, there is nothing to clean up.
+        raise SystemExit(130) from None
 
 
 @app.command("run")

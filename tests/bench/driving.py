@@ -9,10 +9,16 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from bench.load import Load, Seen
-from bench.processes import BenchError, Cpu, Program, busy_seconds, cpu_seconds
+from bench.processes import (
+    BenchError,
+    Cpu,
+    Program,
+    busy_seconds,
+    cpu_seconds,
+    module_environment,
+)
 from bench.systems import System
 
 SETTLING_SECONDS = 0.2
@@ -39,16 +45,13 @@ def measure(system: System, load: Load, everything: Iterable[Program]) -> Measur
     """Run the load against the system. `everything` are all programs of the comparison."""
     everything = list(everything)
     command = [sys.executable, "-m", "bench.load"]
-    path = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    pipe = subprocess.PIPE
     generator = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **path},
+        command, stdin=pipe, stdout=pipe, text=True, env=module_environment()
     )
     with generator:
-        assert generator.stdin and generator.stdout
+        assert generator.stdin
+        assert generator.stdout
         try:
             print(json.dumps(asdict(load)), file=generator.stdin, flush=True)
             if generator.stdout.readline() != "ready\n":

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelrouter.standalone.envoy_binary import find_envoy
-
 from bench.processes import Program
+from modelrouter.standalone.envoy_binary import find_envoy
 
 _TYPES = "type.googleapis.com/envoy.extensions.filters"
 _LARGEST_BODY = 4 * 1024 * 1024

@@ -22,8 +22,8 @@ import uvloop
 PATH = "/v1/chat/completions"
 # What OpenAI's Python client sends.
 HEADERS = (
-    "accept: application/json\r\nauthorization: Bearer sk-of-the-client\r\n"
-    "content-type: application/json\r\nuser-agent: OpenAI/Python 3.54.0\r\n"
+    "accept: application/json\r\ncontent-type: application/json\r\n"
+    "user-agent: OpenAI/Python 3.54.0\r\n"
     "x-stainless-lang: python\r\nx-stainless-package-version: 3.54.0\r\nx-stainless-os: Linux\r\n"
     "x-stainless-arch: x64\r\nx-stainless-runtime: CPython\r\n"
     "x-stainless-runtime-version: 3.11.7\r\nx-stainless-async: false\r\n"
@@ -37,6 +37,8 @@ class Load:
     """What to send."""
 
     port: int
+    key: str
+    """The client's API key."""
     body_file: str
     connections: int
     seconds: float
@@ -70,6 +72,7 @@ class Run:
         body = Path(load.body_file).read_bytes()
         head = (
             f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1:{load.port}\r\n{HEADERS}"
+            f"authorization: Bearer {load.key}\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
         self.request = head.encode() + body

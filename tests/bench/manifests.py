@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-BACKEND_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+BACKEND_MODEL = "acme/assistant-8b-instruct"
 KEY = "sk-of-the-provider"
 
 _SECRET = f"""\

@@ -21,6 +21,12 @@ class BenchError(Exception):
     """Something could not be run; the message says what."""
 
 
+def module_environment() -> dict[str, str]:
+    """The environment for `python -m bench.…`, with this package where it is found."""
+    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 @dataclass(frozen=True, slots=True)
 class Cpu:
     """CPU seconds of one process since its start."""
@@ -135,7 +141,5 @@ def busy_seconds() -> float:
 def _name(pid: int) -> str:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     if Path(words[0]).name == "envoy":
-        return "envoy"
-    if "router" in words and "--runtime-dir" in words:
-        return "agent"
-    return Path(words[0]).name
+        return "Envoy"
+    return "agent" if "--runtime-dir" in words else "supervisor"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import bodies
 from bench.load import Load
-from bench.systems import MODEL, STREAMED_MODEL, System
+from bench.systems import CLIENT_KEY, MODEL, STREAMED_MODEL, System
 
 EVENTS, PAUSE_MS, STREAMS = 200, 10.0, 64
 
@@ -38,8 +38,8 @@ class Scenario:
     def load(self, system: System, body: Path, seconds: float) -> Load:
         """The load on a system."""
         if self.streamed:
-            return Load(system.streamed_port, str(body), self.connections, 0.0, EVENTS)
-        return Load(system.port, str(body), self.connections, seconds)
+            return Load(system.streamed_port, CLIENT_KEY, str(body), self.connections, 0.0, EVENTS)
+        return Load(system.port, CLIENT_KEY, str(body), self.connections, seconds)
 
 
 def _requests(kilobytes: int, connections: int, *, model_last: bool = False) -> Scenario:
@@ -49,9 +49,7 @@ def _requests(kilobytes: int, connections: int, *, model_last: bool = False) -> 
     return Scenario(name, kilobytes, connections, model_last)
 
 
-STREAMING = Scenario(
-    f"{STREAMS} streams of {EVENTS} events", 1, STREAMS, streamed=True
-)
+STREAMING = Scenario(f"{STREAMS} streams of {EVENTS} events", 1, STREAMS, streamed=True)
 ALL: Sequence[Scenario] = (
     *(_requests(size, connections) for connections in (32, 1) for size in (1, 16, 100)),
     *(_requests(100, connections, model_last=True) for connections in (32, 1)),

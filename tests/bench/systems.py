@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelrouter.standalone.ports import free_port
-
 from bench import manifests
-from bench.envoys import answering_envoy, plain_envoy
 from bench.environments import Environment
-from bench.processes import BenchError, Cpu, Program
+from bench.envoys import answering_envoy, plain_envoy
+from bench.processes import BenchError, Cpu, Program, module_environment
+from modelrouter.standalone.ports import free_port
 
 MODEL = "assistant"
 STREAMED_MODEL = "assistant-streamed"
@@ -27,6 +27,8 @@ PLAIN, ROUTER, FASTAPI, FASTAPI_AIOHTTP, LITELLM = (
     "LiteLLM",
 )
 DIRECT = "direct"
+CLIENT_KEY = f"sk-{secrets.token_hex(32)}"
+"""What clients send. LiteLLM checks it, for it does not start without a key; nothing else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def backends(directory: Path, events: int, pause_ms: float) -> Iterator[Backends
                 f"streams-{port}",
                 [sys.executable, "-m", "bench.paced", str(port), str(events), str(pause_ms)],
                 directory / f"streams-{port}.log",
-                {"PYTHONPATH": _here()},
+                module_environment(),
             )
             for port in streamed
         )
@@ -173,10 +175,12 @@ def litellm(to: Backends, directory: Path, environment: Environment) -> Iterator
     config = directory / "litellm.json"
     config.write_text(json.dumps({"model_list": models, "litellm_settings": {"telemetry": False}}))
     settings = {
+        "LITELLM_MASTER_KEY": CLIENT_KEY,
         # Nothing here talks to the internet.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_LOG": "ERROR",
+        "HF_HUB_OFFLINE": "1",
         "NO_PROXY": "*",
     }
     command = [
@@ -195,7 +199,7 @@ def check(systems: Sequence[System], bodies: dict[str, Path]) -> None:
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}/v1/chat/completions",
                 bodies[what].read_bytes(),
-                {"content-type": "application/json", "authorization": "Bearer sk-of-the-client"},
+                {"content-type": "application/json", "authorization": f"Bearer {CLIENT_KEY}"},
             )
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
@@ -218,7 +222,3 @@ def _answers(port: int, path: str = "/health") -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _here() -> str:
-    return str(Path(__file__).parent.parent)

@@ -62,6 +62,8 @@ class Agent:
     async def apply(self, inputs: Inputs, superseded: asyncio.Event) -> bool:
         """Bring inputs into force. False if they are invalid, or newer ones came meanwhile."""
         self._source_problems = inputs.problems
+        if inputs.document is None:
+            return False
         try:
             config = await self._reader.read(inputs.document)
             policy = await self.decide.compile(config)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,8 @@ Secrets = Mapping[str, Mapping[str, str]]
 class Inputs:
     """Everything that the agent is given, as of one moment."""
 
-    document: Mapping[str, Any]
-    """The RouterConfig as plain data, not yet validated."""
+    document: Mapping[str, Any] | None
+    """The RouterConfig as plain data, not yet validated. None: there is none, but problems."""
     secrets: Secrets = field(default_factory=dict, repr=False)
     problems: tuple[Mapping[str, str], ...] = ()
     """What the author of the document had to leave out, for people to see on `/readyz`."""
@@ -59,7 +60,9 @@ class FileSource:
                 inputs = self.read()
             except UnreadableInputError as error:
                 log.warning("configuration cannot be read; the last one stays", reason=str(error))
-                continue
+                inputs = Inputs(None, problems=self._read_problems())
+                if not inputs.problems:
+                    continue
             if inputs != last:
                 last = inputs
                 yield inputs
@@ -70,8 +73,14 @@ class FileSource:
         if not isinstance(document, dict):
             raise UnreadableInputError(f"{self.config} is not a JSON object")
         secrets = _read_json(self.secrets) if self.secrets and self.secrets.exists() else {}
-        problems = _read_json(self.problems) if self.problems and self.problems.exists() else []
-        return Inputs(document, secrets, tuple(problems))
+        return Inputs(document, secrets, self._read_problems())
+
+    def _read_problems(self) -> tuple[Mapping[str, str], ...]:
+        """They explain what is missing, so their own absence is no error."""
+        with suppress(UnreadableInputError):
+            if self.problems is not None:
+                return tuple(_read_json(self.problems))
+        return ()
 
     async def _wakings(self) -> AsyncIterator[None]:
         yield

@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 import orjson
 import structlog
@@ -119,7 +120,7 @@ async def follow(agent: Agent, source: ConfigSource, last_good: LastGoodConfig |
     collecting = asyncio.create_task(collect())
     try:
         if last_good is not None:
-            await _start_from_last_good(agent, arrived, last_good)
+            await _start_from_last_good(agent, newest, arrived, last_good)
         while True:
             waiting = asyncio.create_task(arrived.wait())
             await asyncio.wait((waiting, collecting), return_when=asyncio.FIRST_COMPLETED)
@@ -134,15 +135,19 @@ async def follow(agent: Agent, source: ConfigSource, last_good: LastGoodConfig |
 
 
 async def _start_from_last_good(
-    agent: Agent, arrived: asyncio.Event, last_good: LastGoodConfig
+    agent: Agent, newest: list[Inputs], arrived: asyncio.Event, last_good: LastGoodConfig
 ) -> None:
+    """Serve from what is kept, unless the source has a configuration in good time."""
     with suppress(TimeoutError):
         await asyncio.wait_for(arrived.wait(), SOURCE_PATIENCE_SECONDS)
+    if newest and newest[0].document is not None:
         return
-    inputs = last_good.load()
-    if inputs is not None:
+    kept = last_good.load()
+    if kept is not None:
         log.warning("no configuration from the source yet; starting from the last good one")
-        await agent.apply(inputs, arrived)
+        arrived.clear()
+        problems = newest[0].problems if newest else ()
+        await agent.apply(replace(kept, problems=problems), arrived)
 
 
 async def _drain(admin: EnvoyAdmin, seconds: float) -> None:

@@ -20,7 +20,7 @@ def route_table(shares: Sequence[PoolShare], routes: Mapping[str, Sequence[str]]
     table = Table(box=box.SIMPLE_HEAD, padding=_PADDING, pad_edge=False)
     for name in ("route", "pool", "share now"):
         table.add_column(name, no_wrap=True)
-    for name in ("req/s", "requests", "errors", "p50", "p99", "1st token", "tokens in/out"):
+    for name in ("req/s", "requests", "errors", "p50", "p99", "1st byte", "tokens in/out"):
         table.add_column(name, justify="right", no_wrap=True)
     previous = ""
     known = {share.route for share in shares}

@@ -212,8 +212,9 @@ class Answer:
 class Rig:
     """Envoy and its surroundings. Servers live in a thread of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: Any) -> None:
         self.settings = EnvoySettings(
+            **settings,
             directory=directory,
             host="127.0.0.1",
             port=free_port(),
@@ -244,7 +245,16 @@ class Rig:
             config = self.settings.directory / "envoy.json"
             config.write_text(json.dumps(bootstrap(self.settings)))
             command = [str(find_envoy()), "-c", str(config), "--disable-hot-restart"]
-            command += ["--concurrency", "1", "-l", "warning", "--log-path", str(log)]
+            command += [
+                "--file-flush-interval-msec",
+                "50",
+                "--concurrency",
+                "1",
+                "-l",
+                "warning",
+                "--log-path",
+                str(log),
+            ]
             envoy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             yield self
         finally:
@@ -281,14 +291,13 @@ class Rig:
     async def _stop_agent(self) -> None:
         await _close(self._listening, self.agent)
         with suppress(FileNotFoundError):
-            Path(self.settings.decision_socket).unlink()
+            Path(self.settings.decision_socket).unlink()  # noqa: ASYNC240
 
     async def _stop(self) -> None:
         await self._stop_agent()
         for backend in self._backends:
             await _close(backend.listening, backend)
         await self._grpc.stop(None)
-
 
     def record(self, request_id: str) -> RequestRecord:
         """The access log entry of a request."""
@@ -360,10 +369,10 @@ class Rig:
     def passing(self, chosen: Plan, name: str) -> bytes:
         """The agent's answer that lets a request pass."""
         known = self.resources.plans if self.known is None else self.known
+        named = chosen._replace(route=name, reason="rule:default")
         return (
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
-            f"x-mr-route: {name}\r\nx-mr-reason: rule:default\r\n"
-            f"{routing_headers(chosen, known)}{self.extra_headers}\r\n"
+            f"{routing_headers(named, known)}{self.extra_headers}\r\n"
         ).encode()
 
     def apply(

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from component.envoy.rig import EJECTION, Backend, Rig, pool, route, status
 
 PROBE = {
@@ -166,9 +167,7 @@ def test_a_second_attempt_takes_another_endpoint(rig: Rig) -> None:
 def test_a_slow_first_byte_goes_to_the_next_pool(rig: Rig) -> None:
     a, b = rig.backend("a", lambda connection, request: None), rig.backend("b")
     retry = {"attempts_per_pool": 1, "triggers": ["5xx"], "per_try_timeout_ms": 200}
-    rig.apply(
-        {"a": pool(a), "b": pool(b)}, {"r": route("a", "b", models=["m"], retry=retry)}
-    )
+    rig.apply({"a": pool(a), "b": pool(b)}, {"r": route("a", "b", models=["m"], retry=retry)})
     assert rig.chat().headers["x-mr-pool"] == "b"
 
 

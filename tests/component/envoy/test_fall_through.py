@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 
 import pytest
+
 from component.envoy.rig import CHAT, Rig, pool, route, status
 
 
@@ -14,10 +17,8 @@ def abandoned(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Rig]:
     rig.apply(
         {"a": pool(a), "b": pool(b)},
         {
-            "r": route("a", "b", models=["m", "mö\"del"]),
-            "closed": route(
-                "b", models=["private"], fallthrough={"pools": ["b"], "closed": True}
-            ),
+            "r": route("a", "b", models=["m", 'mö"del']),
+            "closed": route("b", models=["private"], fallthrough={"pools": ["b"], "closed": True}),
         },
     )
     if request.param == "dead":
@@ -75,3 +76,27 @@ def test_recovery(rig: Rig) -> None:
     assert rig.chat().headers["x-mr-reason"] == "fall-through"
     rig.restart_agent()
     rig.until(lambda: rig.chat().headers["x-mr-reason"] == "rule:default" or None)
+
+
+def test_an_agent_that_refuses_is_still_asked(rig: Rig) -> None:
+    a = rig.backend("a")
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    error = {"message": "full", "type": "server_error", "param": None, "code": "full"}
+    body = json.dumps({"error": error}).encode()
+    rig.until(lambda: (rig.chat() and rig.agent.requests) or None)  # back after its absence
+    rig.agent.behaviour = lambda connection, request: connection.answer(503, body)
+    for _ in range(20):
+        assert rig.chat().error["code"] == "full"
+
+
+def test_an_agent_that_hangs_delays_few_requests(rig: Rig) -> None:
+    a = rig.backend("a")
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    rig.until(lambda: (rig.chat() and rig.agent.requests) or None)
+    rig.agent.behaviour = lambda connection, request: None
+    waits = []
+    for _ in range(12):
+        started = time.monotonic()
+        assert rig.chat().headers["x-mr-reason"] == "fall-through"
+        waits.append(time.monotonic() - started)
+    assert sum(wait > 0.5 for wait in waits) <= 4

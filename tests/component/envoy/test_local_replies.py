@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
+
 from component.envoy.rig import CHAT, Answer, Rig, pool, route
 
 
@@ -83,10 +85,8 @@ def test_a_body_that_is_too_large(served: Rig, chunked: bool) -> None:
     else:
         sent = head.encode() + b"content-length: %d\r\n\r\n" % len(body)
     with served.connect() as connection:
-        try:
+        with suppress(OSError):
             connection.sendall(sent + body)
-        except OSError:
-            pass
         got = connection.recv(65536)
     head_, _, rest = got.partition(b"\r\n\r\n")
     assert b" 413 " in head_.split(b"\r\n")[0]
@@ -138,9 +138,7 @@ def test_a_refusal_with_retry_after(served: Rig) -> None:
 def test_timeout_of_the_whole_request(rig: Rig) -> None:
     a = rig.backend("a", lambda connection, request: None)
     retry = {"attempts_per_pool": 1, "triggers": ["connect-failure"]}
-    rig.apply(
-        {"a": pool(a)}, {"r": route("a", models=["m"], request_timeout_ms=200, retry=retry)}
-    )
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"], request_timeout_ms=200, retry=retry)})
     answer = rig.chat()
     assert (answer.status, answer.error["code"]) == (504, "timeout")
 

@@ -6,7 +6,16 @@ import asyncio
 import json
 import time
 
-from component.envoy.rig import CHAT, Behaviour, Connection, Request, Rig, pool, route
+from component.envoy.rig import (
+    CHAT,
+    Behaviour,
+    Connection,
+    Request,
+    Rig,
+    pool,
+    route,
+    served_by,
+)
 
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9}}\n\n'
 
@@ -15,9 +24,7 @@ def events(*gaps: float, end: bool = True) -> Behaviour:
     """A stream with these pauses between its events."""
 
     async def behave(connection: Connection, request: Request) -> None:
-        connection.start(
-            200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-        )
+        connection.start(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
         for n, gap in enumerate(gaps):
             await asyncio.sleep(gap)
             event = b'data: {"n":%d}\n\n' % n
@@ -110,5 +117,20 @@ def test_the_access_log(rig: Rig) -> None:
     assert record.duration_ms > 90
     assert record.first_byte_ms is not None
     assert record.first_byte_ms < record.duration_ms
+    assert (record.prompt_tokens, record.completion_tokens) == (7, 9)
+    a.behaviour = served_by("a")
     rig.chat(x_request_id="logged-2")
-    assert rig.record("logged-2").stream is False
+    record = rig.record("logged-2")
+    assert record.stream is False
+    assert record.prompt_tokens == 3
+
+
+def test_usage_at_the_end_of_a_long_answer(rig: Rig) -> None:
+    text = "x" * 100_000 + ' \\"usage\\": {\\"prompt_tokens\\": 99}'
+    usage = '{"completion_tokens": 12, "prompt_tokens" : 34, "details": {"cached_tokens": 5}}'
+    body = f'{{"choices":["{text}"],"usage":{usage},"fingerprint":null}}'.encode()
+    a = rig.backend("a", lambda connection, request: connection.answer(body=body))
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    assert rig.chat(x_request_id="long-1").body == body
+    record = rig.record("long-1")
+    assert (record.prompt_tokens, record.completion_tokens) == (34, 12)

@@ -95,6 +95,16 @@ class Router:
         wait_until(lambda: ready in self.log.read_text(), self._process, self.log)
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end; the exit status."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def stop(self) -> None:
         """Two signals: drain, and if that takes long, end at once."""
         process = self._process

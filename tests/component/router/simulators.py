@@ -62,7 +62,7 @@ class Simulator:
         self.model = model or f"acme/{name}"
         self.port = free_port()
         self.log = directory / f"{name}-{self.port}.log"
-        self._options = options
+        self._options = [option.replace("{name}", name) for option in options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

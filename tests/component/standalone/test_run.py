@@ -180,7 +180,8 @@ def test_a_second_ctrl_c_stops_at_once(desk: Desk):
         body = {"model": "chat", "stream": True, "min_tokens": 4000, "max_tokens": 4000}
         body["messages"] = [{"role": "user", "content": "Hi"}]
         with httpx.stream("POST", f"{desk.url}/chat/completions", json=body, timeout=10) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # kept: without its reader the stream would be closed
+            next(lines)
             run.process.send_signal(signal.SIGINT)
             run.wait_for("stopping")
             time.sleep(0.5)

@@ -52,6 +52,13 @@ async def test_a_broken_file_is_passed_over_until_it_is_mended(tmp_path: Path) -
     assert (await asyncio.wait_for(waiting, 5)).document == {"version": "1"}
 
 
+async def test_problems_without_a_configuration_are_told(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "problems.json", b'[{"message": "m.yaml:1: broken"}]')
+    inputs = await anext(source(tmp_path).updates())
+    assert inputs.document is None
+    assert inputs.problems == ({"message": "m.yaml:1: broken"},)
+
+
 async def test_the_directory_may_appear_later(tmp_path: Path) -> None:
     updates = source(tmp_path / "later").updates()
     waiting = asyncio.ensure_future(anext(updates))

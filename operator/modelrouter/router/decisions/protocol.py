@@ -31,7 +31,7 @@ class DecisionProtocol(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._path = "/"
+        self._path = ""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
 
@@ -53,7 +53,8 @@ class DecisionProtocol(asyncio.Protocol):
         self._reset()
 
     def on_url(self, url: bytes) -> None:
-        self._path = url.decode("latin-1")
+        # Comes in pieces when the kernel hands it over so.
+        self._path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Envoy sends names in lower case; repeated headers are one list, as in RFC 9110, 5.3.

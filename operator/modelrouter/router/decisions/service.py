@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Collection
 
 import structlog
 
@@ -15,6 +15,7 @@ from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.request import read_request
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.replies import passing, passing_head, refusing
+from modelrouter.router.decisions.settling import SettledPlans
 from modelrouter.router.pacing import Pacer
 
 log = structlog.get_logger(__name__)
@@ -29,7 +30,7 @@ class DecisionService:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._policy = Policy()
-        self._plans: Container[str] = ()
+        self._plans = SettledPlans()
         self._triggers: dict[str, tuple[str, ...]] = {}
         self._heads: dict[tuple[object, ...], str] = {}
 
@@ -45,9 +46,10 @@ class DecisionService:
             await pacer.breathe()
         return policy
 
-    def use(self, policy: Policy, plans: Container[str]) -> None:
+    def use(self, policy: Policy, plans: Collection[str]) -> None:
         """Decide by this policy from the next request on. `plans` are those that Envoy has."""
-        self._policy, self._plans = policy, plans
+        self._policy = policy
+        self._plans.replace(plans)
         self._triggers = {
             name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }
@@ -74,6 +76,9 @@ class DecisionService:
             refusal = decision.refusal
             self._ledger.refused(refusal.code or str(refusal.status), _since(started))
             return refusing(refusal, decision.route)
+        if started >= self._plans.changes_at:
+            self._plans.note_change()
+            self._heads = {}
         reply = passing(self._head(decision), decision.hash_key, request.model_span)
         first = decision.chain[0]
         self._ledger.decided(request_id, decision.route, decision.rule, first, _since(started))

@@ -16,7 +16,7 @@ The agent lets the request pass with 200 and these headers:
     Optional: `start,end`, the offsets of the value of the body's top-level `model`, quotes
     included. Saves a scan and a Lua filter.
 `x-mr-route`, `x-mr-reason`
-    Given to the client as they are, and to the access log.
+    Given to the client as they are, and to the access log. Left out where the plan has them.
 `x-mr-hash`
     Optional: what SessionHash and PrefixHash pools place the request by.
 

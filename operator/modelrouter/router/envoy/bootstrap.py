@@ -73,6 +73,31 @@ def bootstrap(settings: EnvoySettings) -> Resource:
 UNUSED_STATS = ("_length_ms", "_cx_length_ms", "upstream_rq_time")
 
 
+NO_ANSWER: Resource = {
+    "and_match": {
+        "rules": [
+            {
+                "http_response_headers_match": {
+                    "headers": [{"name": ":status", "range_match": {"start": 500, "end": 600}}]
+                }
+            },
+            {
+                "not_match": {
+                    "http_response_headers_match": {
+                        "headers": [
+                            {
+                                "name": "content-type",
+                                "string_match": {"prefix": "application/json"},
+                            }
+                        ]
+                    }
+                }
+            },
+        ]
+    }
+}
+
+
 def agent_cluster(settings: EnvoySettings) -> Resource:
     """Where decisions are made."""
     return {
@@ -85,11 +110,17 @@ def agent_cluster(settings: EnvoySettings) -> Resource:
             "consecutive_gateway_failure": 3,
             "enforcing_consecutive_gateway_failure": 100,
             "enforcing_consecutive_5xx": 0,
+            "enforcing_success_rate": 0,
             "interval": "0.5s",
             "base_ejection_time": "1s",
             "max_ejection_time": "2s",
             "max_ejection_percent": 100,
         },
+        # Its own answers do not count: a 503 may be what it has decided.
+        "typed_extension_protocol_options": http_options(
+            explicit_http_config={"http_protocol_options": {}},
+            outlier_detection={"error_matcher": NO_ANSWER},
+        ),
         "common_lb_config": {
             "update_merge_window": "0s",
             "healthy_panic_threshold": {"value": 0},

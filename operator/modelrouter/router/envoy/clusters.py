@@ -257,6 +257,8 @@ def upstream_filters(name: str, pool: PoolConfig, *, has_key: bool) -> Iterable[
                 {"remove_on_match": {"key_matcher": {"prefix": "x-mr-"}}},
                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
                 *({"remove": header} for header in CLIENT_CREDENTIALS),
+                # Compressed answers would hide the tokens used.
+                {"remove": "accept-encoding"},
             ]
         },
     )

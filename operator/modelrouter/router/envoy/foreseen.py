@@ -18,21 +18,27 @@ MOST_VARIED = 3
 """Chains of more pools are foreseen only as they are with several endpoints in every pool."""
 
 
-def foreseen_plans(route: RouteConfig, pools: Mapping[str, PoolConfig]) -> Iterator[Plan]:
-    """Plans of decisions without anything out of the ordinary."""
+def foreseen_plans(
+    name: str, route: RouteConfig, pools: Mapping[str, PoolConfig]
+) -> Iterator[Plan]:
+    """Plans of decisions of the route of this name, without anything out of the ordinary."""
     for rule in route.rules:
         for target in rule.targets:
             if target.weight > 0:
                 others = [name for name in rule.failover if name != target.pool]
                 for chain in _chains([target.pool, *others], route, pools):
-                    yield plan(chain, route, streamed=False)
-                    yield plan(chain, route, streamed=True)
+                    for streamed in (False, True):
+                        found = plan(chain, route, streamed=streamed)
+                        yield found._replace(route=name, reason=f"rule:{rule.name}")
 
 
 def fall_through_plans(
     route: RouteConfig, pools: Mapping[str, PoolConfig]
 ) -> tuple[Plan, Plan] | None:
-    """What Envoy follows without the agent, for plain and for streamed answers."""
+    """What Envoy follows without the agent, for plain and for streamed answers.
+
+    Unnamed, so that routes with the same pools share them.
+    """
     if route.fallthrough.closed or not route.fallthrough.pools:
         return None
     chain = next(iter(_chains(route.fallthrough.pools, route, pools)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelrouter.router.envoy.endpoints import METADATA
 from modelrouter.router.envoy.local_replies import local_reply_config
+from modelrouter.router.envoy.log_lines import LINE_FORMAT
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
@@ -78,10 +79,7 @@ def connection_manager(settings: EnvoySettings) -> Resource:
         # A client's own id is kept, and always told.
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
-        use_remote_address=True,
-        skip_xff_append=True,
         server_header_transformation="PASS_THROUGH",
-        normalize_path=True,
         # Plans have no idle timeout of their own here; this is for clients that stop sending.
         stream_idle_timeout=duration(STALLED_CLIENT_MS),
         request_headers_timeout="30s",
@@ -104,6 +102,13 @@ def _without_control_headers() -> Resource:
 
 def access_log(settings: EnvoySettings) -> Resource:
     """One entry per request, to the agent."""
+    if settings.log_by_pipe:
+        log = message(
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            path=settings.log_pipe,
+            log_format={"text_format_source": {"inline_string": LINE_FORMAT}},
+        )
+        return {"name": "agent", "typed_config": log}
     return {
         "name": "agent",
         "typed_config": message(

@@ -83,14 +83,10 @@ REPLIES = (
         status=429,
         retry_after=True,
     ),
-    # Answers of the route table itself pass through here too; they carry no flags.
     LocalReply(
-        "The request is no valid HTTP.",
-        "bad_request",
-        kind="invalid_request_error",
-        status=400,
-        flags=("DPE",),
+        "The request is no valid HTTP.", "bad_request", kind="invalid_request_error", status=400
     ),
+    # Answers of the route table pass through here too; they carry no flags.
     LocalReply(
         "There is nothing here.",
         "not_found",
@@ -100,6 +96,10 @@ REPLIES = (
     ),
     LocalReply("The router has no key for this model's provider.", "no_credential", status=401),
 )
+ANSWERED = "x-mr-answered"
+"""Request header with which the listener's Lua marks what it has answered itself."""
+ROUTED_400 = 498
+"""A 400 of the route table; the status tells it from Envoy's own."""
 ANYTHING_ELSE = LocalReply("The router failed to serve this request.", "internal_error")
 
 
@@ -125,9 +125,11 @@ def _mapper(reply: LocalReply) -> Resource:
 
 def local_reply_config() -> Resource:
     """`local_reply_config` of the HTTP connection manager."""
+    own = {"filter": {"header_filter": {"header": {"name": ANSWERED, "present_match": True}}}}
+    routed = {"filter": _status("EQ", ROUTED_400), "status_code": 400}
     rest = {**_mapper(ANYTHING_ELSE), "filter": _status("GE", 406)}
     return {
-        "mappers": [*(_mapper(reply) for reply in REPLIES), rest],
+        "mappers": [own, routed, *(_mapper(reply) for reply in REPLIES), rest],
         # The body that the mapper chose, as it is.
         "body_format": {
             "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},

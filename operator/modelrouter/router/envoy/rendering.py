@@ -22,7 +22,7 @@ def render_envoy(config: RouterConfig, settings: EnvoySettings = EXAMPLE) -> Res
     models: dict[str, Resource] = {}
     for name, route in config.routes.items():
         found = fall_through_plans(route, config.pools)
-        for plan in (*(found or ()), *foreseen_plans(route, config.pools)):
+        for plan in (*(found or ()), *foreseen_plans(name, route, config.pools)):
             plans[plan.key] = routes.plan_route(plan, config.pools[plan.chain[0]])
         for model in route.models:
             models[model] = {"route": name, "fall_through": found[0].key if found else None}

@@ -135,28 +135,37 @@ class ResourceBuilder:
                 ("plan", key),
                 idle,
                 lambda key=key, idle=idle: table.route_entry(  # type: ignore[misc]
-                    key, routes.unplanned_route(idle)
+                    key, serialized(routes.ROUTE, routes.unplanned_route(idle))
                 ),
             )
         # First what must be there when nobody can be asked.
         for route in config.routes.values():
             for plan in fall_through_plans(route, config.pools) or ():
-                entries[plan.key] = self._plan(plan, config.pools)
+                self._add_plan(plan, config.pools, entries)
             await pacer.breathe()
-        for route in config.routes.values():
-            for plan in foreseen_plans(route, config.pools):
+        for name, route in config.routes.items():
+            for plan in foreseen_plans(name, route, config.pools):
                 if len(entries) >= MOST_PLANS:
                     break
-                entries[plan.key] = self._plan(plan, config.pools)
+                self._add_plan(plan, config.pools, entries)
             await pacer.breathe()
         return entries
 
-    def _plan(self, plan: Plan, pools: Mapping[str, PoolConfig]) -> bytes:
-        first = pools[plan.chain[0]]
-        return self._once(
-            ("plan", plan.key),
+    def _add_plan(
+        self, plan: Plan, pools: Mapping[str, PoolConfig], entries: dict[str, bytes]
+    ) -> None:
+        first, key = pools[plan.chain[0]], plan.key
+        entries[key] = self._once(
+            ("plan", key),
             (first.model, needs_only_its_model(first)),
-            lambda: table.route_entry(plan.key, routes.plan_route(plan, first)),
+            lambda: table.plan_entry(plan, self._unnamed(plan.unnamed, first)),
+        )
+
+    def _unnamed(self, plan: Plan, first: PoolConfig) -> bytes:
+        return self._once(
+            ("unnamed plan", plan.key),
+            (first.model, needs_only_its_model(first)),
+            lambda: serialized(routes.ROUTE, routes.unnamed_route(plan, first)),
         )
 
     async def _models(

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from modelrouter.api.router_config import PoolConfig
 from modelrouter.router.envoy.clusters import needs_only_its_model
 from modelrouter.router.envoy.endpoints import METADATA
-from modelrouter.router.envoy.local_replies import error, error_body
+from modelrouter.router.envoy.local_replies import ROUTED_400, error, error_body
 from modelrouter.router.envoy.messages import (
     Resource,
     add_header,
@@ -23,7 +24,7 @@ from modelrouter.router.envoy.messages import (
     extension,
     message,
 )
-from modelrouter.router.envoy.plans import Plan, retry_on
+from modelrouter.router.envoy.plans import Plan, retry_on, status_codes
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import VOID_CLUSTER, VOID_HEADER
 
@@ -44,14 +45,41 @@ CLIENT_HEADERS = ("x-session-id", "x-data-class", "x-priority", "x-team")
 """Request headers that policies always look at."""
 
 
+TOLD_BY_REQUEST = [
+    add_header("x-mr-route", "%FILTER_STATE(mr.route:PLAIN)%"),
+    add_header("x-mr-reason", "%FILTER_STATE(mr.reason:PLAIN)%"),
+]
+
+
 def plan_route(plan: Plan, first: PoolConfig) -> Resource:
     """`Route` of a plan. `first` is the first pool of its chain."""
+    told = [add_header(name, value.replace("%", "%%")) for name, value in told_by(plan)]
+    return {
+        **unnamed_route(plan, first),
+        "name": route_name(plan),
+        "response_headers_to_add": told or TOLD_BY_REQUEST,
+    }
+
+
+def route_name(plan: Plan) -> str:
+    """For people who look at what Envoy has."""
+    return f"{plan.route or 'any'}: {','.join(plan.chain)}"
+
+
+def told_by(plan: Plan) -> list[tuple[str, str]]:
+    """Response headers that are part of the plan."""
+    if not plan.route:
+        return []
+    return [("x-mr-route", plan.route), ("x-mr-reason", plan.reason)]
+
+
+def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
+    """`Route` of a plan without what is told about it."""
     groups = [_group(n, pool) for n, pool in enumerate(plan.chain)]
     script: Resource = {}
     if needs_only_its_model(first):
         script = {"pool": plan.chain[0], "model": json.dumps(first.model)}
     return {
-        "name": "plan",
         "match": {"prefix": "/"},
         "metadata": {
             "filter_metadata": {
@@ -64,8 +92,8 @@ def plan_route(plan: Plan, first: PoolConfig) -> Resource:
             timeout_ms=plan.timeout_ms,
             retry_policy={
                 **_retry_policy(plan.idle_ms),
-                "retry_on": plan.retry_on,
-                "retriable_status_codes": list(plan.retriable_status_codes),
+                "retry_on": retry_on(plan.triggers),
+                "retriable_status_codes": list(status_codes(plan.triggers)),
                 "num_retries": len(plan.chain) - 1,
                 "per_try_timeout": duration(plan.per_try_timeout_ms),
             },
@@ -77,6 +105,7 @@ def unplanned_route(idle_ms: int) -> Resource:
     """`Route` of the chains that no plan stands for; the rest comes in headers."""
     return {
         "name": "unplanned",
+        "response_headers_to_add": TOLD_BY_REQUEST,
         "match": {"prefix": "/"},
         "metadata": {"filter_metadata": {METADATA: {"stream": "true" if idle_ms else "false"}}},
         "route": _action(
@@ -143,24 +172,25 @@ def _retry_policy(idle_ms: int) -> Resource:
 def asked_paths() -> Iterable[tuple[str, Resource]]:
     """The paths that the agent is asked about, by exact match."""
     for path in ASKED:
-        yield path, _routes(*_asked({"path": path}))
+        yield path, _routes(*_asked({"prefix": "/"}))
 
 
 def model_paths(model: str) -> Iterable[tuple[str, Resource]]:
     """The paths that describe one model."""
-    routes = _routes(*_get({"prefix": "/"}, 200, json.dumps(describe(model))))
+    routes = _routes(*_get({"prefix": "/"}, 200, describe(model)))
     for path in {f"{MODELS}/{model}", f"{MODELS}/{quote(model, safe='')}"}:
         yield path, routes
 
 
-def describe(model: str) -> Resource:
-    """A model as OpenAI describes it."""
-    return {"id": model, "object": "model", "created": 0, "owned_by": "model-router"}
+@lru_cache(maxsize=10_000)
+def describe(model: str) -> str:
+    """A model as OpenAI describes it, as JSON."""
+    return json.dumps({"id": model, "object": "model", "created": 0, "owned_by": "model-router"})
 
 
 def catalogue(models: Iterable[str]) -> str:
     """The answer to `GET /v1/models`."""
-    return json.dumps({"object": "list", "data": [describe(model) for model in models]})
+    return f'{{"object": "list", "data": [{", ".join(map(describe, models))}]}}'
 
 
 def virtual_host(settings: EnvoySettings) -> Resource:
@@ -173,40 +203,43 @@ def virtual_host(settings: EnvoySettings) -> Resource:
             # From the endpoint's metadata, because the void belongs to no pool.
             add_header("x-mr-pool", f"%UPSTREAM_METADATA({METADATA}:pool)%"),
             add_header("x-mr-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
-            add_header("x-mr-route", "%FILTER_STATE(mr.route:PLAIN)%"),
-            add_header("x-mr-reason", "%FILTER_STATE(mr.reason:PLAIN)%"),
         ],
         "response_headers_to_remove": [VOID_HEADER, "x-envoy-upstream-service-time"],
     }
 
 
-def other_paths(listing: str) -> Resource:
+def other_routes() -> Iterable[Resource]:
     """What happens to all other paths: also the known ones with a query behind them.
 
-    `listing` is the answer that lists the models.
+    The list of models is missing: it is long, changes often, and comes before these.
     """
-    asked = [route for path in ASKED for route in _asked({"path": path})]
-    return _routes(
-        *asked,
-        _direct(
-            {"prefix": "/v1/audio/"},
-            400,
-            error_body(
-                "Audio is not supported by this router.",
-                "invalid_request_error",
-                code="unsupported_modality",
-            ),
+    for path in ASKED:
+        yield from _asked({"path": path})
+    yield _direct(
+        {"prefix": "/v1/audio/"},
+        ROUTED_400,
+        error_body(
+            "Audio is not supported by this router.",
+            "invalid_request_error",
+            code="unsupported_modality",
         ),
-        *_get({"path": MODELS}, 200, listing),
-        _direct(
-            {"prefix": MODELS + "/"},
-            404,
-            error_body(
-                "The model does not exist.", "invalid_request_error", "model", "model_not_found"
-            ),
-        ),
-        _unknown_path(),
     )
+    yield _wrong_method({"path": MODELS}, "GET")
+    yield _direct(
+        {"prefix": MODELS + "/"},
+        404,
+        error_body(
+            "The model does not exist.", "invalid_request_error", "model", "model_not_found"
+        ),
+    )
+    yield _unknown_path()
+
+
+def catalogue_route() -> Resource:
+    """`Route` of `GET /v1/models` without its answer."""
+    route = _direct({"path": MODELS, "headers": [_method("GET")]}, 200, "")
+    del route["direct_response"]
+    return route
 
 
 def _asked(match: Resource) -> tuple[Resource, Resource]:

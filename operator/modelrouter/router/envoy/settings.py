@@ -24,6 +24,11 @@ class EnvoySettings:
     decision_timeout_ms: int = 1000
     initial_fetch_timeout_ms: int = 5000
     log_flush_ms: int = 100
+    log_by_pipe: bool = False
+    """Write the access log as lines to a named pipe (`log_lines`) and not over gRPC: a request
+    costs Envoy 3 µs and not 27. Envoy then needs `--file-flush-interval-msec 100`."""
+    token_usage: bool = True
+    """Whether Envoy reads the tokens used from answers: 5 to 7 µs per event of a stream."""
     max_connections: int = 50_000
     reuse_port: bool = True
     """False: a second Envoy on the same port fails instead of sharing its requests."""
@@ -42,6 +47,11 @@ class EnvoySettings:
     def void_socket(self) -> str:
         """Where Envoy itself answers for pools without endpoints."""
         return str(self.directory / "void.sock")
+
+    @property
+    def log_pipe(self) -> str:
+        """The named pipe of the access log; who reads it makes it before Envoy starts."""
+        return str(self.directory / "requests.pipe")
 
     @property
     def admin_socket(self) -> str:

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 from modelrouter.router.envoy import routes
 from modelrouter.router.envoy.messages import Resource, request_header
+from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.typed import ROUTES, serialized, type_url
-from modelrouter.router.envoy.wire import field, map_entry, opening, total
+from modelrouter.router.envoy.wire import field, map_entry, opening, total, varint
 
 # Field numbers of the messages that are put together here.
 _CONFIGURATION_HOSTS = 2
@@ -23,17 +24,45 @@ _ANY_TYPE, _ANY_VALUE = 1, 2
 _METADATA_FILTERS = 1
 _STRUCT_FIELDS = 1
 _VALUE_STRING = 3
+_ROUTE_DIRECT_RESPONSE, _ROUTE_RESPONSE_HEADERS, _ROUTE_NAME = 7, 10, 14
+_SOURCE_INLINE = 3
+_OPTION_HEADER = 1
+_OVERWRITE = b"\x18\x02"
+"""`append_action: OVERWRITE_IF_EXISTS_OR_ADD`, field 3."""
+_TOLD_BY_REQUEST = [
+    (option["header"]["key"], option["header"]["value"]) for option in routes.TOLD_BY_REQUEST
+]
 
 _TYPED_EXTENSION = "envoy.config.core.v3.TypedExtensionConfig"
 _HOST = "envoy.config.route.v3.VirtualHost"
 _ROUTE_URL = type_url(routes.ROUTE).encode()
 
 
-def route_entry(key: str, route: Resource) -> bytes:
+def route_entry(key: str, route: bytes) -> bytes:
     """An entry of the map by plan: this key, this `Route`."""
-    any_ = field(_ANY_TYPE, _ROUTE_URL) + field(_ANY_VALUE, serialized(routes.ROUTE, route))
+    any_ = field(_ANY_TYPE, _ROUTE_URL) + field(_ANY_VALUE, route)
     action = field(_CONFIG_NAME, b"route") + field(_CONFIG_TYPED, any_)
     return map_entry(_MATCH_MAP, key, field(_ON_MATCH_ACTION, action))
+
+
+def plan_entry(plan: Plan, unnamed: bytes) -> bytes:
+    """The entry of a plan, from the `Route` without what is told about it.
+
+    Many routes share their pools, so this is put together and not made from scratch.
+    """
+    headers = [
+        field(
+            _ROUTE_RESPONSE_HEADERS,
+            field(_OPTION_HEADER, field(1, name.encode()), field(2, value.encode())),
+            _OVERWRITE,
+        )
+        for name, value in (
+            *((name, value.replace("%", "%%")) for name, value in routes.told_by(plan)),
+            *(_TOLD_BY_REQUEST if not plan.route else ()),
+        )
+    ]
+    name = field(_ROUTE_NAME, routes.route_name(plan).encode())
+    return route_entry(plan.key, b"".join((unnamed, name, *headers)))
 
 
 def path_entry(path: str, action: Resource) -> bytes:
@@ -111,9 +140,22 @@ def _asked_entries() -> list[bytes]:
     return [path_entry(path, action) for path, action in routes.asked_paths()]
 
 
-@lru_cache(maxsize=2)
 def _other_paths(models: tuple[str, ...]) -> bytes:
-    return serialized(_TYPED_EXTENSION, routes.other_paths(routes.catalogue(models)))
+    body = field(_SOURCE_INLINE, routes.catalogue(models).encode())
+    answer = field(_ROUTE_DIRECT_RESPONSE, b"\x08" + varint(200), field(2, body))
+    before, after = _fixed_routes()
+    any_ = [
+        field(_ANY_TYPE, type_url(routes.ROUTE_LIST).encode()),
+        field(_ANY_VALUE, field(1, before, answer), after),
+    ]
+    return field(_CONFIG_NAME, b"routes") + field(_CONFIG_TYPED, *any_)
+
+
+@lru_cache(maxsize=1)
+def _fixed_routes() -> tuple[bytes, bytes]:
+    """The `Route` of the catalogue without its answer, and the routes after it."""
+    after = [field(1, serialized(routes.ROUTE, route)) for route in routes.other_routes()]
+    return serialized(routes.ROUTE, routes.catalogue_route()), b"".join(after)
 
 
 @lru_cache(maxsize=4)

@@ -17,7 +17,8 @@ Serve = Callable[..., Router]
 
 
 class Servers(NamedTuple):
-    """Model servers, of the models acme/first, acme/second and acme/third."""
+    """Model servers, of the models acme/first, acme/second and acme/third. All of them answer to
+    the name `common` as well."""
 
     first: Simulator
     second: Simulator
@@ -32,7 +33,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture(scope="session")
 def servers(running: Rig) -> Servers:
-    return Servers(*running.simulators("first", "second", "third"))
+    names = ("--served-model-name", "acme/{name}", "common")
+    return Servers(*running.simulators(*Servers._fields, options=names))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ BODIES = {
     "white space": f' \r\n\t{{ "model"\n:\t"M" , {PROMPT} \r\n}}  \n',
     "key order": f'{{"z":1,"a":2,"model":"M","b":{{"z":1,"a":2}},{PROMPT}}}',
     "big integers": f'{{"model":"M","seed":123456789012345678901234567890,{PROMPT}}}',
-    "largest integers": f'{{"model":"M","a":18446744073709551615,"b":-9223372036854775808,{PROMPT}}}',
+    "largest integers": f'{{"model":"M","a":18446744073709551615,"b":-{2**63},{PROMPT}}}',
     "floats": f'{{"model":"M","a":1.0,"b":1e5,"c":0.1000,"d":-0.0,"e":1E-7,{PROMPT}}}',
     "long float": f'{{"model":"M","a":0.1234567890123456789012345678901234567890,{PROMPT}}}',
     "escapes": f'{{"model":"M","user":"\\u00e9\\/\\n\\ud83d\\ude00\\"\\\\",{PROMPT}}}',

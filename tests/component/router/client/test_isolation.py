@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import httpx
 import openai
 import pytest
@@ -145,7 +143,7 @@ async def test_headers_of_the_application_do_arrive(
 ) -> None:
     """What is neither private nor a control header is between the client and the server."""
     headers = {"user-agent": "mine/1", "x-custom": "yes", "accept-language": "de", "dnt": "1"}
-    answer = await http.post(CHAT, content=json.dumps(BODY), headers=headers)
+    answer = await http.post(CHAT, json=BODY, headers=headers)
     assert answer.status_code == 200
     (request,) = await servers.first.received()
     assert {name: request.header(name) for name in headers} == headers

@@ -160,7 +160,7 @@ async def test_completions(client: openai.AsyncOpenAI) -> None:
     assert answer.choices[0].text
 
     stream = await client.completions.create(model="assistant", prompt="Once", stream=True)
-    assert len([chunk async for chunk in stream]) >= 24
+    assert len([chunk async for chunk in stream]) > 16  # Tokens, when none are asked for.
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])

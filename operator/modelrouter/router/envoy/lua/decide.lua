@@ -4,11 +4,17 @@
 -- The answer to a call that never reached the agent is Envoy's own, in plain text.
 local OPTIONS = { timeout_ms = @TIMEOUT_MS@, send_xff = false }
 
+-- Keeps the answer from being taken for one of Envoy's own, which are reworded.
+local function respond(h, headers, body)
+  h:headers():replace("x-mr-answered", "1")
+  h:respond(headers, body)
+end
+
 local function refuse(h, status, message, kind, param, code)
   param = param and '"' .. param .. '"' or "null"
   local headers = { [":status"] = status, ["content-type"] = "application/json" }
   if status == "503" then headers["retry-after"] = "1" end
-  h:respond(headers, '{"error":{"message":"' .. message .. '","type":"' .. kind .. '","param":' .. param
+  respond(h, headers, '{"error":{"message":"' .. message .. '","type":"' .. kind .. '","param":' .. param
     .. ',"code":"' .. code .. '"}}')
 end
 
@@ -35,11 +41,11 @@ local function question(h, headers)
   return asked
 end
 
+-- What goes into the answer's headers where the plan has not got it.
 local function remember(h, route, reason)
   local state = h:streamInfo():filterState()
-  if route then state:set("mr.route", "envoy.string", route) end
-  if reason then state:set("mr.reason", "envoy.string", reason) end
-  return state
+  state:set("mr.route", "envoy.string", route)
+  state:set("mr.reason", "envoy.string", reason or "")
 end
 
 -- A chain that no entry of the route table stands for.
@@ -110,13 +116,14 @@ function envoy_on_request(h)
   if status ~= "200" or not (plan or answer["x-mr-chain"]) then
     if find(answer["content-type"] or "", "^application/json") then
       answer["content-length"], answer["connection"], answer["x-envoy-upstream-service-time"] = nil, nil, nil
-      return h:respond(answer, answer_body or "")
+      return respond(h, answer, answer_body or "")
     end
     return fall_through(h, text)
   end
   local headers = h:headers()
-  local state = remember(h, answer["x-mr-route"], answer["x-mr-reason"])
-  if answer["x-mr-hash"] then state:set("mr.hash", "envoy.hashable_string", answer["x-mr-hash"]) end
+  if answer["x-mr-route"] then remember(h, answer["x-mr-route"], answer["x-mr-reason"]) end
+  local hash = answer["x-mr-hash"]
+  if hash then h:streamInfo():filterState():set("mr.hash", "envoy.hashable_string", hash) end
   if plan then
     headers:replace("x-mr-plan", plan)
   else

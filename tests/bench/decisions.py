@@ -1,0 +1,155 @@
+"""What the agent's own work costs, function by function: `python -m bench.decisions [--profile]`.
+
+No Envoy and no sockets: requests are fed to the protocol as bytes, and log entries to the intake
+as the messages that Envoy sends. For whoever makes the agent faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import pstats
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from envoy.service.accesslog.v3 import als_pb2  # type: ignore[import-untyped]
+
+from bench import bodies, manifests
+from bench.asking import HEAD
+from bench.systems import MODEL
+from modelrouter.api.manifests import load_manifests
+from modelrouter.plan.routers import choose_router, plan_router
+from modelrouter.router.accesslog.intake import Intake
+from modelrouter.router.accounting.ledger import Ledger
+from modelrouter.router.decisions.protocol import DecisionProtocol
+from modelrouter.router.decisions.service import DecisionService
+from modelrouter.router.envoy.resources import ResourceBuilder
+from modelrouter.router.envoy.settings import EnvoySettings
+
+CHUNK = 65536
+
+
+class Sink:
+    """A transport that keeps nothing."""
+
+    written = 0
+
+    def write(self, data: bytes) -> None:
+        """Count what is written."""
+        self.written += len(data)
+
+
+async def agent_parts(directory: Path) -> tuple[Ledger, DecisionService]:
+    """A ledger and a decision service with the configuration of the benchmarks."""
+    manifests.write(directory, {MODEL: (20001, 20002)})
+    loaded = load_manifests([directory])
+    planned = plan_router(loaded, *choose_router(loaded, "", ""))
+    assert not planned.problems, planned.problems
+    ledger = Ledger()
+    service = DecisionService(ledger)
+    keys = {"provider": {"api-key": manifests.KEY}}
+    built = await ResourceBuilder(EnvoySettings(directory)).build(planned.config, keys)
+    ledger.use_pools(planned.config.pools)
+    service.use(await service.compile(planned.config), built.plans)
+    return ledger, service
+
+
+def questions(body: bytes, count: int) -> list[bytes]:
+    """Requests as Envoy sends them, each with an id of its own."""
+    heads = (HEAD.format(id=uuid.uuid4(), length=len(body)) for _ in range(count))
+    return [head.encode() + body for head in heads]
+
+
+def ask_all(service: DecisionService, requests: Sequence[bytes]) -> Callable[[], None]:
+    """Feed the requests to one connection, in pieces as they come from a socket."""
+    protocol = DecisionProtocol(service, set())
+    protocol.connection_made(cast(asyncio.Transport, Sink()))
+    pieces = [r[start : start + CHUNK] for r in requests for start in range(0, len(r), CHUNK)]
+
+    def run() -> None:
+        for piece in pieces:
+            protocol.data_received(piece)
+
+    return run
+
+
+def take_all(ledger: Ledger, count: int, per_message: int = 100) -> Callable[[], None]:
+    """Give log entries to the intake, some in each message."""
+    messages = [_log_message(per_message) for _ in range(count // per_message)]
+    intake = Intake([ledger.record])
+
+    def run() -> None:
+        for message in messages:
+            intake.take(als_pb2.StreamAccessLogsMessage.FromString(message))
+
+    return run
+
+
+def _log_message(entries: int) -> bytes:
+    message = als_pb2.StreamAccessLogsMessage()
+    for _ in range(entries):
+        entry: Any = message.http_logs.log_entry.add()
+        common, request, response = entry.common_properties, entry.request, entry.response
+        common.upstream_cluster = f"{MODEL}-first"
+        common.upstream_request_attempt_count = 1
+        common.upstream_remote_address.socket_address.address = "127.0.0.1"
+        common.upstream_remote_address.socket_address.port_value = 20001
+        common.start_time.GetCurrentTime()
+        common.duration.nanos = 1_500_000
+        common.time_to_first_upstream_rx_byte.nanos = 1_200_000
+        common.custom_tags["mr.stream"] = "false"
+        request.request_id = str(uuid.uuid4())
+        request.request_method = 3
+        request.path = "/v1/chat/completions"
+        request.request_body_bytes = 1032
+        response.response_code.value = 200
+        response.response_body_bytes = 600
+        response.response_headers["x-mr-route"] = MODEL
+        response.response_headers["x-mr-reason"] = "rule default"
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def main() -> None:
+    """Print what each kind of work costs, or its profile."""
+    parser = argparse.ArgumentParser(prog="python -m bench.decisions", description=__doc__)
+    parser.add_argument("--profile", action="store_true", help="function by function")
+    parser.add_argument("--count", type=int, default=20_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        ledger, service = asyncio.run(agent_parts(Path(directory)))
+    for size in (1, 16, 100):
+        for last in (False, True):
+            body = bodies.chat(MODEL, size * 1024, model_last=last)
+            count = max(options.count // (1 + size // 4), 200)
+            name = f"decision, {size} KB, model {'last' if last else 'first'}"
+            _report(name, count, ask_all(service, questions(body, count)), options.profile)
+    count = options.count
+    _report("access log entry", count, take_all(ledger, count), options.profile)
+
+
+def _report(name: str, count: int, run: Callable[[], None], profile: bool) -> None:
+    gc.collect()
+    gc.freeze()
+    if profile:
+        profiler = cProfile.Profile()
+        profiler.runcall(run)
+        print(f"== {name}")
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
+        return
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        run()
+        best = min(best, time.process_time() - started)
+    print(f"{name:32} {best / count * 1e6:8.1f} µs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A plan is named only when every request that is under way can find it."""
+
+from __future__ import annotations
+
+from modelrouter.router.decisions.settling import SETTLING_SECONDS, SettledPlans
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_plans_settle() -> None:
+    clock = Clock()
+    plans = SettledPlans(clock)
+    assert "a" not in plans
+    plans.replace(["a", "b"])
+    assert "a" in plans, "before the first table no request could begin"
+    assert plans.changes_at == float("inf")
+
+    plans.replace(["a", "c"])
+    assert "a" in plans
+    assert "b" not in plans, "Envoy has it no more"
+    assert "c" not in plans, "requests that began earlier would not find it"
+    assert plans.changes_at == clock.now + SETTLING_SECONDS
+
+    clock.now += SETTLING_SECONDS / 2
+    plans.replace(["a", "c", "d"])
+    clock.now = plans.changes_at
+    assert "c" in plans
+    assert "d" not in plans
+    plans.note_change()
+    clock.now = plans.changes_at
+    assert {"a", "c", "d"} <= {key for key in "abcd" if key in plans}
+    plans.note_change()
+    assert plans.changes_at == float("inf")
+
+
+def test_a_plan_that_was_away_settles_again() -> None:
+    clock = Clock()
+    plans = SettledPlans(clock)
+    plans.replace(["a"])
+    plans.replace([])
+    plans.replace(["a"])
+    assert "a" not in plans
