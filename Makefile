@@ -49,8 +49,8 @@ reference-check: $(READY) ## Check that docs/reference.md is what the models say
 	@$(BIN)/python -m modelrouter reference | diff -u docs/reference.md - \
 	  || { echo "docs/reference.md is out of date: run make docs"; exit 1; }
 
-bench: $(READY) ## Compare with plain Envoy, a FastAPI proxy and LiteLLM (about 15 minutes)
-	@$(BIN)/python -m bench --output docs/benchmarks.md
+bench: $(READY) ## Compare with plain Envoy, FastAPI proxies and LiteLLM (about 15 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench --output docs/benchmarks.md
 
 lock: $(READY) ## Resolve the development dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+_PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -62,6 +66,7 @@ class Program:
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         return self
 
@@ -136,6 +141,11 @@ def busy_seconds() -> float:
         ticks = [int(value) for value in stat.readline().split()[1:9]]
     idle = ticks[3] + ticks[4]
     return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def _end_with_parent() -> None:
+    """In the child: end when the benchmark does, even if it is killed."""
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _name(pid: int) -> str:

@@ -130,9 +130,10 @@ class Router:
         listing = Path(f"/proc/{pid}/task").glob("*/children")
         for child in {pid for path in listing for pid in path.read_text().split()}:
             command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-            name = "agent" if b"router" in command else "envoy"
-            if command != [b""]:
-                found[name] = int(child)
+            if b"router" in command:
+                found["agent"] = int(child)
+            elif command[0].endswith(b"/envoy"):
+                found["envoy"] = int(child)
         return found
 
     def client(self, **options: Any) -> openai.AsyncOpenAI:

@@ -113,7 +113,7 @@ def agent_cluster(settings: EnvoySettings) -> Resource:
             "enforcing_success_rate": 0,
             "interval": "0.5s",
             "base_ejection_time": "1s",
-            "max_ejection_time": "2s",
+            "max_ejection_time": "1s",
             "max_ejection_percent": 100,
         },
         # Its own answers do not count: a 503 may be what it has decided.

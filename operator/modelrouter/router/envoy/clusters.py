@@ -80,6 +80,8 @@ def cluster(
                 }
             ]
         },
+        # A removed endpoint that still answers probes would be used on and on.
+        "ignore_health_on_host_removal": True,
         "outlier_detection": _outlier_detection(pool.ejection),
         "upstream_connection_options": {
             "tcp_keepalive": {

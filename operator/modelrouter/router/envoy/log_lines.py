@@ -1,4 +1,4 @@
-"""The access log as lines of text, the cheapest form for both sides."""
+"""The access log as lines of text, a third of the work for the agent that gRPC entries are."""
 
 from __future__ import annotations
 

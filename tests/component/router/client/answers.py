@@ -10,6 +10,9 @@ CHAT = "/v1/chat/completions"
 JSON = {"content-type": "application/json"}
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
 
+NEVER_EJECTED = {"consecutiveErrors": 1000}
+"""Outlier detection for pools whose servers fail again and again in tests."""
+
 ENVOYS_WORDS = ("upstream", "envoy", "no healthy", "disconnect/reset", "local_reply", "payload too")
 """From the texts that Envoy answers with where nothing else is configured."""
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from component.router.client.answers import NEVER_EJECTED
 from component.router.client.conftest import Serve, Servers
 from component.router.rig import Router, pool, provider, route, secret
 
@@ -22,7 +23,7 @@ def router(serve: Serve, servers: Servers) -> Router:
     """`plain` reaches one pool; `both` a failing one first; `adapted` one with parameters."""
     return serve(
         secret("second", "sk-second"),
-        pool("first", servers.first, outlierDetection={"maxEjectionPercent": 0}),
+        pool("first", servers.first, outlierDetection=NEVER_EJECTED),
         provider("second", servers.second, secret="second"),
         provider(
             "third",

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from component.router.client.answers import CHAT, HELLO, JSON, error_of
+from component.router.client.answers import CHAT, HELLO, JSON, NEVER_EJECTED, error_of
 from component.router.client.conftest import Serve, Servers
 from component.router.rig import Rig, Router, eventually, pool, provider, route
 
@@ -21,7 +21,7 @@ def router(serve: Serve, servers: Servers) -> Router:
     """`chat` can do all; `small` little; `gone` has nobody to answer."""
     little = {"features": ["tools"], "contextWindow": 100, "dataClasses": ["public"]}
     return serve(
-        pool("first", servers.first),
+        pool("first", servers.first, outlierDetection=NEVER_EJECTED),
         pool("small", servers.second, **little),
         pool("smaller", servers.third, **{**little, "contextWindow": 50}),
         pool("gone", "127.0.0.1:1", model="gone"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import openai
 import pytest
 
+from component.router.client.answers import NEVER_EJECTED
 from component.router.client.conftest import Serve, Servers
-from component.router.rig import Router, provider, route, secret
+from component.router.rig import Rig, Router, pool, provider, route, secret
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 BODY = {"model": "keyed", "messages": HELLO}
@@ -20,7 +23,7 @@ def router(serve: Serve, servers: Servers) -> Router:
     return serve(
         secret("first", "sk-first"),
         secret("second", "sk-second"),
-        provider("first", servers.first, secret="first"),
+        provider("first", servers.first, secret="first", outlierDetection=NEVER_EJECTED),
         provider("second", servers.second, secret="second"),
         provider("keyless", servers.third),
         route("keyed", pools=["first"]),
@@ -83,6 +86,7 @@ STEERING = {
     "x-mr-chain": "second",
     "x-mr-idle": "1",
     "x-mr-ready": "first",
+    "x-mr-answered": "1",
     "x-mr-span": "0,10",
     "x-mr-hash": "abc",
     "x-mr-route": "other",
@@ -131,11 +135,27 @@ async def test_no_client_asks_for_more_attempts(http: httpx.AsyncClient, servers
     assert await servers.first.count() == 2
 
 
-async def test_servers_cannot_speak_in_the_routers_name(http: httpx.AsyncClient) -> None:
-    """`x-mr-…` on an answer is always the router's."""
-    answer = await http.post(CHAT, json=BODY)
+async def test_servers_cannot_speak_in_the_routers_name(own_rig: Rig) -> None:
+    """`x-mr-…` on an answer is the router's, whatever a server sends."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        names = ("x-mr-route", "x-mr-pool", "x-mr-reason", "x-mr-attempts")
+        lines = "".join(f"{name}: forged\r\n" for name in names)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{lines}\r\n{{}}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        forging = pool("forging", address, model="any"), route("honest", pools=["forging"])
+        router = await asyncio.to_thread(own_rig.router, *forging)
+        async with router.http() as http:
+            received = await http.post(CHAT, json={**BODY, "model": "honest"})
+    assert received.status_code == 200
     for name in ("x-mr-route", "x-mr-pool", "x-mr-reason", "x-mr-attempts", "x-request-id"):
-        assert len(answer.headers.get_list(name)) == 1, name
+        (value,) = received.headers.get_list(name)
+        assert value != "forged"
 
 
 async def test_headers_of_the_application_do_arrive(

@@ -17,7 +17,7 @@ def router(serve: Serve, servers: Servers) -> Router:
     return serve(
         pool("priced", servers.first, zone="eu", price={"input": "2", "output": "10"}),
         pool("free", servers.second),
-        route("counted", pools=["priced", "free"]),
+        route("counted", pools=["priced", "free"], retry={"attempts": 1}),
     )
 
 

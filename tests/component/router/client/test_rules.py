@@ -11,7 +11,7 @@ import pytest
 
 from component.router.client.answers import CHAT, HELLO
 from component.router.client.conftest import Serve, Servers
-from component.router.rig import Router, pool, route
+from component.router.rig import Rig, Router, pool, route
 
 
 def rule(name: str, target: str, **match: Any) -> dict[str, Any]:
@@ -157,9 +157,7 @@ async def test_data_classes(http: httpx.AsyncClient, servers: Servers) -> None:
     assert [await server.count() for server in (servers.first, servers.third)] == [1, 0]
 
 
-async def test_edits_take_effect_at_once(
-    router: Router, serve: Serve, servers: Servers, http: httpx.AsyncClient
-) -> None:
+async def test_edits_take_effect_at_once(own_rig: Rig, servers: Servers) -> None:
     """Requests that are under way while rules change are served by the one or the other."""
     first, second, _ = servers
     pools = [pool("first", first), pool("second", second)]
@@ -174,12 +172,13 @@ async def test_edits_take_effect_at_once(
         while not stop.is_set():
             seen[(await placed(http, "edited"))[0]] += 1
 
-    await router.apply(*pools, chat("first"))
-    asking = [asyncio.create_task(ask()) for _ in range(4)]
-    for target in ("second", "first", "second"):
-        await asyncio.sleep(0.1)
-        await router.apply(*pools, chat(target))
-        assert (await placed(http, "edited"))[0] == target
-    stop.set()
-    await asyncio.gather(*asking)
+    router = own_rig.router(*pools, chat("first"))
+    async with router.http() as http:
+        asking = [asyncio.create_task(ask()) for _ in range(4)]
+        for target in ("second", "first", "second"):
+            await asyncio.sleep(0.1)
+            await router.apply(*pools, chat(target))
+            assert (await placed(http, "edited"))[0] == target
+        stop.set()
+        await asyncio.gather(*asking)
     assert set(seen) == {"first", "second"}

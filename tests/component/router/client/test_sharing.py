@@ -15,7 +15,6 @@ from component.router.client.conftest import Serve, Servers
 from component.router.rig import Router, eventually, pool, route
 
 AT_ONCE = 16
-NEVER_EJECTED = {"maxEjectionPercent": 0}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from component.router.client.answers import CHAT, HELLO
+from component.router.client.answers import CHAT, HELLO, NEVER_EJECTED
 from component.router.client.conftest import Serve, Servers
 from component.router.rig import Router, eventually, pool, route
 
@@ -26,7 +26,7 @@ def router(serve: Serve, servers: Servers) -> Router:
     two. `lively` and `hasty`: silences get a second, the first byte as long as is usual or
     less than the silence."""
     return serve(
-        pool("first", servers.first, outlierDetection={"maxEjectionPercent": 0}),
+        pool("first", servers.first, outlierDetection=NEVER_EJECTED),
         pool("second", servers.second),
         route(
             "chat",
@@ -202,11 +202,13 @@ async def test_an_error_within_a_stream_is_passed_on(
 ) -> None:
     """A server that fails after its 200 says so in an event, which the official client raises."""
     await servers.first.fault(mode="stream_error")
+    raw = await client.chat.completions.with_raw_response.create(
+        model="chat", messages=HELLO, stream=True
+    )
+    assert raw.headers["x-mr-pool"] == "first", raw.headers
+    stream = raw.parse()
     with pytest.raises(openai.APIError):
-        async for _ in await client.chat.completions.create(
-            model="chat", messages=HELLO, stream=True
-        ):
-            pass
+        await anext(stream)
     assert await servers.second.count() == 0
 
 

@@ -89,13 +89,15 @@ class Fleet:
                     secret(name, KEYS[name]),
                 ]
             else:
-                made.append(pool(name, *servers, **spec))
+                addresses = spec.pop("endpoints", [server.address for server in servers])
+                made.append(pool(name, *addresses, model=servers[0].model, **spec))
         return made
 
     async def use(self, router: Router, *manifests: Manifest) -> None:
         """Have these manifests in force, and all servers well in the router's eyes."""
         wanted = list(manifests) or self.manifests()
         if wanted != self.used:
+            await self.healthy(router)
             await router.apply(*wanted)
             self.used = wanted
         await self.healthy(router)
@@ -123,9 +125,15 @@ class Fleet:
         """Return once all endpoints of these pools, or of all, are well in the agent's eyes."""
 
         async def well() -> bool:
-            pools = (await router.view())["pools"]
+            try:
+                pools = (await router.view())["pools"]
+            except OSError:
+                return False  # The agent is being started again.
             wanted = names or [name for name in self.servers if name in pools]
-            return all(pools[name]["ready"] == len(self.servers[name]) for name in wanted)
+            return all(
+                pools[name]["ready"] == pools[name]["endpoints"] and pools[name]["ready"]
+                for name in wanted
+            )
 
         await eventually(well, within=within)
 
