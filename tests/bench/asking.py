@@ -1,24 +1,29 @@
 """Decisions at a steady rate: `python -m bench.asking SOCKET RATE SECONDS BODY MODELS`.
 
-Asks the agent over its Unix socket as Envoy does and prints the latencies as one line of JSON. A
-question that waits because the answer before it is late counts from when it was due.
+Asks the agent over its Unix socket as Envoy does, over as many connections as there are questions
+at a time, and prints the latencies as one line of JSON.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import itertools
 import json
-import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from bench.processes import module_environment
+import uvloop
 
+from bench.processes import BenchError, module_environment
+
+CONNECTIONS = 500
 HEAD = (
     "POST /v1/chat/completions HTTP/1.1\r\nhost: agent\r\nx-request-id: {id}\r\n"
     "content-length: {length}\r\nx-envoy-internal: true\r\n"
@@ -63,36 +68,65 @@ def finish(asking: subprocess.Popen[str]) -> Latencies:
     with asking:
         assert asking.stdout
         answer = asking.stdout.read()
+    if asking.returncode:
+        raise BenchError("decisions could not be asked for; see above")
     return Latencies.of(json.loads(answer))
 
 
-def ask(path: str, rate: float, seconds: float, bodies: Sequence[bytes]) -> list[float]:
-    """Latencies of decisions asked for one after the other."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(path)
-        latencies: list[float] = []
-        due = time.perf_counter() + 0.05
-        until = due + seconds
-        number = 0
-        while due < until:
-            body = bodies[number % len(bodies)]
-            number += 1
-            head = HEAD.format(id=uuid.uuid4(), length=len(body))
-            question = head.encode() + body
-            now = time.perf_counter()
-            if now < due:
-                time.sleep(due - now)
-                # A sleep that lasted too long is not the agent's fault.
-                due = time.perf_counter()
-            connection.sendall(question)
-            answer = connection.recv(65536)
-            while b"\r\n\r\n" not in answer:
-                answer += connection.recv(65536)
-            latencies.append(time.perf_counter() - due)
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"the agent answered {answer[:300]!r}")
-            due += 1 / rate
-        return latencies
+class Connection(asyncio.Protocol):
+    """One of Envoy's connections: a question at a time."""
+
+    def __init__(self, answered: Callable[[Connection, float], None]) -> None:
+        self._answered = answered
+        self._asked = 0.0
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def ask(self, question: bytes) -> None:
+        """Send a question."""
+        self._answer = b""
+        self._asked = time.perf_counter()
+        self._transport.write(question)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if b"\r\n\r\n" in self._answer:
+            took = time.perf_counter() - self._asked
+            if not self._answer.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"the agent answered {self._answer[:300]!r}")
+            self._answered(self, took)
+
+
+async def ask(path: str, rate: float, seconds: float, bodies: Sequence[bytes]) -> list[float]:
+    """Latencies of decisions, asked for at their time whether or not others are answered."""
+    loop = asyncio.get_running_loop()
+    idle: list[Connection] = []
+    latencies: list[float] = []
+    all_answered = asyncio.Event()
+    count = int(rate * seconds)
+
+    def answered(connection: Connection, took: float) -> None:
+        idle.append(connection)
+        latencies.append(took)
+        if len(latencies) == count:
+            all_answered.set()
+
+    for _ in range(CONNECTIONS):
+        _, connection = await loop.create_unix_connection(lambda: Connection(answered), path)
+        idle.append(connection)
+    questions = itertools.cycle(bodies)
+    started = loop.time()
+    for asked in range(count):
+        await asyncio.sleep(max(started + asked / rate - loop.time(), 0))
+        if not idle:
+            raise SystemExit(f"bench: the agent leaves {CONNECTIONS} questions unanswered")
+        body = next(questions)
+        head = HEAD.format(id=uuid.uuid4(), length=len(body))
+        idle.pop().ask(head.encode() + body)
+    await all_answered.wait()
+    return latencies
 
 
 def main() -> None:
@@ -100,7 +134,8 @@ def main() -> None:
     path, rate, seconds, file = sys.argv[1:]
     bodies = [text.encode() for text in json.loads(Path(file).read_text())]
     gc.disable()
-    print(json.dumps(ask(path, float(rate), float(seconds), bodies)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(ask(path, float(rate), float(seconds), bodies))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.route import StickyBy
@@ -44,8 +43,8 @@ class CompiledPool:
     data_classes: frozenset[str]
     concurrency: int
     """Requests at the same time per endpoint, or `UNLIMITED`."""
-    salted: blake2b
-    """The pool's own hash function."""
+    salt: int
+    """What tells the pool's hash from others'."""
     hashes_by: StickyBy | None
     """What the pool places requests on its endpoints by, if by a hash."""
 
@@ -96,6 +95,8 @@ class CompiledRoute:
     idle_timeout_ms: int
     sticky_by: StickyBy | None
     session_header: str
+    headers: tuple[str, ...]
+    """Request headers that rules look at, besides the one with data classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +163,7 @@ def compile_pool(name: str, config: PoolConfig) -> CompiledPool:
         features=None if features is None else frozenset(feature.value for feature in features),
         data_classes=frozenset(map(str.lower, config.data_classes)),
         concurrency=config.max_concurrent_requests or UNLIMITED,
-        salted=salt(name),
+        salt=salt(name),
         hashes_by=hashes_by.get(config.load_balancing),
     )
 
@@ -194,6 +195,13 @@ def compile_route(
         idle_timeout_ms=config.idle_timeout_ms,
         sticky_by=None if sticky is None else sticky.by,
         session_header=SESSION_HEADER if sticky is None else sticky.header.lower(),
+        headers=tuple(
+            dict.fromkeys(
+                condition.name.lower()
+                for rule in config.rules
+                for condition in rule.conditions.headers
+            )
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from modelrouter.policy.compiling import (
 from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
 from modelrouter.policy.decision import Decision, Obstacle, Rejection
 from modelrouter.policy.refusal import Refusal, no_pool, overloaded, unknown_model
-from modelrouter.policy.rendezvous import digest, score
+from modelrouter.policy.rendezvous import digest, hashed, score
 from modelrouter.policy.request import RequestFacts
 from modelrouter.policy.state import PoolState, State
 
@@ -100,15 +100,13 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         chosen = failover[0]
         note = "failover"
     order = [chosen, *[pool for pool in failover if pool is not chosen]]
-    chain = _chain(order, route.attempts_per_pool, state)
+    chain = make_chain(order, route.attempts_per_pool, state)
 
     if request.stream:
         request_timeout = None
-        per_try_timeout = route.per_try_timeout_ms or STREAM_PER_TRY_TIMEOUT_MS
         idle_timeout = route.idle_timeout_ms
     else:
         request_timeout = route.request_timeout_ms
-        per_try_timeout = route.per_try_timeout_ms or max(request_timeout // len(chain), 1)
         idle_timeout = None
     return Decision(
         route.name,
@@ -120,10 +118,19 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         request.prompt_tokens,
         None,
         request_timeout,
-        per_try_timeout,
+        per_try_timeout(route, request.stream, len(chain)),
         idle_timeout,
         _hash_key(request, route, order) if rule.hashes else None,
     )
+
+
+def per_try_timeout(route: CompiledRoute, stream: bool, attempts: int) -> int:
+    """Milliseconds that one of so many attempts has until the first byte of its answer."""
+    if route.per_try_timeout_ms:
+        return route.per_try_timeout_ms
+    if stream:
+        return STREAM_PER_TRY_TIMEOUT_MS
+    return max(route.request_timeout_ms // attempts, 1)
 
 
 def matching_rule(request: RequestFacts, route: CompiledRoute) -> CompiledRule:
@@ -161,18 +168,18 @@ def _choose(
         key = request.headers.get(route.session_header) or request.request_id
     else:
         key = request.request_id
-    encoded = key.encode("utf-8", "surrogatepass")
+    key_hash = hashed(key.encode("latin-1", "replace"))
     best = 0.0
     chosen = targets[0].pool
     for target in targets:
-        value = score(target.pool.salted, encoded, target.weight)
+        value = score(target.pool.salt, key_hash, target.weight)
         if value > best:
             best = value
             chosen = target.pool
     return chosen
 
 
-def _chain(order: Sequence[CompiledPool], attempts: int, state: State) -> tuple[str, ...]:
+def make_chain(order: Sequence[CompiledPool], attempts: int, state: State) -> tuple[str, ...]:
     """One name per attempt.
 
     A pool with a single endpoint gets one attempt while another pool follows: a server that just

@@ -192,6 +192,7 @@ class Agent:
 
     def view(self) -> Mapping[str, Any]:
         """Routes with their pools' figures, and pools with their endpoints."""
+        gauges = self.programmed.endpoints
         return {
             "version": self.programmed.version,
             "routes": self.ledger.view(),
@@ -199,7 +200,7 @@ class Agent:
                 name: {
                     "ready": state.ready,
                     "endpoints": state.endpoints,
-                    "in_flight": state.in_flight,
+                    "in_flight": gauges[name].active if name in gauges else 0,
                 }
                 for name, state in sorted(self.ledger.pools.items())
             },

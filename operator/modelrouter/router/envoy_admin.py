@@ -17,7 +17,9 @@ from modelrouter.router.accounting.metrics import PoolGauge
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
-_MEMBERSHIP = re.compile(r"^cluster\.(.+)\.membership_(healthy|total)$")
+_POOL_GAUGE = re.compile(
+    r"^cluster\.(.+)\.(membership_healthy|membership_total|upstream_rq_active)$"
+)
 
 
 class EnvoyAdmin:
@@ -50,19 +52,23 @@ class EnvoyAdmin:
         return {stat["name"]: stat["value"] for stat in stats if "name" in stat}
 
     async def memberships(self) -> dict[str, PoolGauge]:
-        """Healthy and total endpoints of every pool's cluster.
+        """Healthy and total endpoints of every pool's cluster, and the requests in them.
 
         Each cluster has one endpoint more than the pool, the void one that answers when no real
         one can; it is always healthy.
         """
         counts: dict[str, dict[str, int]] = {}
-        for name, value in (await self.gauges(_MEMBERSHIP.pattern)).items():
-            if match := _MEMBERSHIP.match(name):
+        for name, value in (await self.gauges(_POOL_GAUGE.pattern)).items():
+            if match := _POOL_GAUGE.match(name):
                 counts.setdefault(match[1], {})[match[2]] = value
         return {
-            cluster: PoolGauge(max(count["healthy"] - 1, 0), max(count["total"] - 1, 0))
+            cluster: PoolGauge(
+                max(count["membership_healthy"] - 1, 0),
+                max(count["membership_total"] - 1, 0),
+                count.get("upstream_rq_active", 0),
+            )
             for cluster, count in counts.items()
-            if not cluster.startswith("_") and count.keys() == {"healthy", "total"}
+            if not cluster.startswith("_") and "membership_healthy" in count
         }
 
     async def active_requests(self) -> int:

@@ -88,8 +88,9 @@ class FileSource:
         names = {path.name for path in (self.config, self.secrets, self.problems) if path}
         while True:
             if not directory.is_dir():
-                await asyncio.sleep(0.5)
-                continue
+                while not directory.is_dir():
+                    await asyncio.sleep(0.5)
+                yield  # What came with the directory is no change in it.
             # The directory is watched, not the files: a rename gives a file a new inode. A wake-up
             # now and then mends whatever the kernel's event queue may have dropped.
             async for changes in watchfiles.awatch(

@@ -31,6 +31,15 @@ async def test_changes_are_seen_after_each_rename(tmp_path: Path) -> None:
         assert inputs.document == {"version": version}
 
 
+async def test_a_directory_that_comes_later(tmp_path: Path) -> None:
+    waiting = asyncio.ensure_future(anext(source(tmp_path / "later").updates()))
+    await asyncio.sleep(0.1)
+    (tmp_path / "later").mkdir()
+    write_atomically(tmp_path / "later" / "config.json", b'{"version": "1"}')
+    inputs = await asyncio.wait_for(waiting, 2)
+    assert inputs.document == {"version": "1"}
+
+
 async def test_a_rotated_secret_is_an_update(tmp_path: Path) -> None:
     write_atomically(tmp_path / "config.json", b"{}")
     write_atomically(tmp_path / "secrets.json", b'{"openai": {"api-key": "old"}}')

@@ -61,16 +61,17 @@ class Ledger:
         self._clock = clock
         self.totals: dict[tuple[str, str], Totals] = {}
         self.decisions: dict[tuple[str, str], int] = {}
-        """Decisions by route and rule."""
+        """Requests by route and the rule that placed them."""
         self.refusals: dict[str, int] = {}
         """Requests that the policy answered with an error, by error code."""
         self.fall_through = 0
         """Requests that Envoy placed alone, because the agent did not answer it."""
         self.decision_time = Histogram(DECISION_BUCKETS)
         self.pools: dict[str, PoolState] = {}
-        """What decisions know of each pool; requests in flight are counted here, by the pool that
-        was chosen for them."""
+        """What decisions know of each pool. Requests in flight are counted here for pools with a
+        limit, by the pool that was chosen for them."""
         self._open: OrderedDict[str, str] = OrderedDict()
+        self._limited: set[str] = set()
         self._prices: dict[str, tuple[float, float]] = {}
 
     def use_pools(self, pools: Mapping[str, PoolConfig]) -> None:
@@ -79,6 +80,9 @@ class Ledger:
             del self.pools[gone]
         for name in pools:
             self.pools.setdefault(name, PoolState())
+        self._limited = {
+            name for name, pool in pools.items() if pool.max_concurrent_requests is not None
+        }
         self._prices = {
             name: (
                 float(Decimal(pool.price.input) / _PER_MILLION),
@@ -88,17 +92,14 @@ class Ledger:
             if pool.price is not None
         }
 
-    def decided(self, request_id: str, route: str, rule: str, pool: str, seconds: float) -> None:
-        """A request was placed: it is in flight until its record arrives."""
-        key = (route, rule)
-        self.decisions[key] = self.decisions.get(key, 0) + 1
+    def decided(self, request_id: str, pool: str, seconds: float) -> None:
+        """A request was placed. Where a limit makes it count, it is in flight until its record
+        arrives."""
         self.decision_time.observe(seconds)
-        if request_id in self._open:
+        if pool not in self._limited or request_id in self._open:
             return
         self._open[request_id] = pool
-        state = self.pools.get(pool)
-        if state is not None:
-            state.in_flight += 1
+        self.pools[pool].in_flight += 1
         if len(self._open) > _MOST_IN_FLIGHT:
             # Records were lost, or Envoy was killed: the oldest cannot be in flight any more.
             self._close(next(iter(self._open)))
@@ -116,7 +117,8 @@ class Ledger:
 
     def record(self, record: RequestRecord) -> None:
         """A request has ended."""
-        self._close(record.request_id)
+        if self._open:
+            self._close(record.request_id)
         if not record.route:
             return
         key = (record.route, record.pool)
@@ -128,8 +130,12 @@ class Ledger:
         if record.status >= 500 or record.status == 0:
             totals.errors += 1
         totals.retries += max(record.attempts - 1, 0)
-        if record.reason == "fall-through":
+        reason = record.reason
+        if reason == "fall-through":
             self.fall_through += 1
+        elif reason.startswith("rule:"):
+            decided = (record.route, reason[5:].partition(";")[0])
+            self.decisions[decided] = self.decisions.get(decided, 0) + 1
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         totals.prompt_tokens += prompt
         totals.completion_tokens += completion

@@ -24,10 +24,12 @@ LABELS = ["route", "pool"]
 
 @dataclass(slots=True)
 class PoolGauge:
-    """Endpoints of a pool, as Envoy sees them."""
+    """A pool's endpoints, as Envoy sees them."""
 
     ready: int
     total: int
+    active: int = 0
+    """Requests that they are working on."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,9 @@ class LedgerCollector(Collector):
 
     def _decisions(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
-            "modelrouter_decisions", "Decisions by route and rule.", labels=["route", "rule"]
+            "modelrouter_decisions",
+            "Requests by route and the rule that placed them.",
+            labels=["route", "rule"],
         )
         for key, count in self._ledger.decisions.items():
             decisions.add_metric(list(key), count)
@@ -120,11 +124,9 @@ class LedgerCollector(Collector):
     def _pools(self) -> Iterator[Metric]:
         in_flight = GaugeMetricFamily(
             "modelrouter_in_flight_requests",
-            "Requests in flight by the pool chosen for them.",
+            "Requests that a pool is working on for this router.",
             labels=["pool"],
         )
-        for pool, state in self._ledger.pools.items():
-            in_flight.add_metric([pool], state.in_flight)
         endpoints = GaugeMetricFamily(
             "modelrouter_pool_endpoints",
             "Endpoints of a pool; ready ones pass their health checks and are not ejected.",
@@ -133,6 +135,7 @@ class LedgerCollector(Collector):
         for pool, gauge in self._programmed.endpoints.items():
             endpoints.add_metric([pool, "ready"], gauge.ready)
             endpoints.add_metric([pool, "total"], gauge.total)
+            in_flight.add_metric([pool], gauge.active)
         info = InfoMetricFamily("modelrouter_pool", "Facts of a pool.", labels=["pool"])
         quality = GaugeMetricFamily(
             "modelrouter_pool_quality", "The quality stated for a pool, 0 to 1.", labels=["pool"]

@@ -11,8 +11,13 @@ from http import HTTPStatus
 
 from modelrouter.policy.decision import Decision
 from modelrouter.policy.refusal import Refusal
+from modelrouter.policy.sharing import Shared
 from modelrouter.router.envoy.plans import Plan, routing_headers
 
+SHARED_MS = 100
+"""How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
+
+_MANY = 2**31
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -24,6 +29,8 @@ def plan_of(decision: Decision, triggers: tuple[str, ...]) -> Plan:
         decision.request_timeout_ms or 0,
         decision.per_try_timeout_ms or 0,
         decision.idle_timeout_ms or 0,
+        decision.route,
+        decision.reason,
     )
 
 
@@ -35,7 +42,24 @@ def passing_head(decision: Decision, triggers: tuple[str, ...], known: Container
     return (
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
         f"{routing_headers(plan_of(decision, triggers), known)}"
-        f"x-mr-route: {decision.route}\r\nx-mr-reason: {decision.reason}\r\n"
+    )
+
+
+def sharing(shared: Shared, triggers: tuple[str, ...], known: Container[str]) -> str:
+    """The header line that lets Envoy place other requests alike for a moment.
+
+    Empty when Envoy does not have all of the plans that this needs.
+    """
+    choices = []
+    for alternative in shared.alternatives:
+        key = plan_of(alternative.decision, triggers).key
+        if key not in known:
+            return ""
+        choices.append(f"{key}:{alternative.weight}:{alternative.salt}")
+    features = "1" if shared.features_matter else "0"
+    return (
+        f"x-mr-share: {SHARED_MS}|{min(shared.most_tokens, _MANY)}|{features}|"
+        f"{shared.key_header}|{','.join(shared.vary)}|{','.join(choices)}\r\n"
     )
 
 

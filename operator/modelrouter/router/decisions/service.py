@@ -13,8 +13,9 @@ from modelrouter.policy.deciding import decide
 from modelrouter.policy.decision import Decision
 from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.request import read_request
+from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
-from modelrouter.router.decisions.replies import passing, passing_head, refusing
+from modelrouter.router.decisions.replies import passing, passing_head, refusing, sharing
 from modelrouter.router.decisions.settling import SettledPlans
 from modelrouter.router.pacing import Pacer
 
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 _INTERNAL_ERROR = Refusal(500, "The router could not decide this request.", type="server_error")
 _MOST_HEADS = 20_000
+SHARE_HEADER = "x-mr-share"
+"""Sent by Envoy with a request that a shared decision could be applied to."""
 
 
 class DecisionService:
@@ -79,9 +82,13 @@ class DecisionService:
         if started >= self._plans.changes_at:
             self._plans.note_change()
             self._heads = {}
-        reply = passing(self._head(decision), decision.hash_key, request.model_span)
-        first = decision.chain[0]
-        self._ledger.decided(request_id, decision.route, decision.rule, first, _since(started))
+        head = self._head(decision)
+        if SHARE_HEADER in headers:
+            common = shared(request, decision, self._policy, self._ledger.pools)
+            if common is not None:
+                head += sharing(common, self._triggers[decision.route], self._plans)
+        reply = passing(head, decision.hash_key, request.model_span)
+        self._ledger.decided(request_id, decision.chain[0], _since(started))
         return reply
 
     def _head(self, decision: Decision) -> str:

@@ -36,7 +36,7 @@ def earlier(own_rig: Rig, tmp_path: Path) -> tuple[Fleet, Path, Path]:
     state = tmp_path / "state"
     config.write_text((router.state_dir / "last-good.json").read_text())
     router.stop()
-    shutil.copytree(router.state_dir, state)
+    shutil.copytree(router.state_dir, state)  # As a volume that outlived its pod.
     return fleet, state, config
 
 

@@ -21,6 +21,7 @@ POOL = PoolConfig(
     quality="0.6",
     addresses=["10.0.0.7:80"],
     price=Price(input="0.50", output="2.00"),
+    max_concurrent_requests=9,
     ejection=Ejection(consecutive_errors=5, base_ejection_time_ms=30_000, max_ejection_percent=50),
 )
 RECORD = RequestRecord(
@@ -67,8 +68,8 @@ def ledger(clock: Clock) -> Ledger:
 
 
 def test_a_request_is_in_flight_from_its_decision_to_its_record(ledger: Ledger) -> None:
-    ledger.decided("r1", "chat", "default", "gpt", 0.0001)
-    ledger.decided("r2", "chat", "default", "gpt", 0.0001)
+    ledger.decided("r1", "gpt", 0.0001)
+    ledger.decided("r2", "gpt", 0.0001)
     assert ledger.pools["gpt"].in_flight == 2
     ledger.record(RECORD)
     assert ledger.pools["gpt"].in_flight == 1
@@ -77,14 +78,14 @@ def test_a_request_is_in_flight_from_its_decision_to_its_record(ledger: Ledger) 
 
 
 def test_a_request_answered_by_another_pool_frees_the_one_chosen_for_it(ledger: Ledger) -> None:
-    ledger.decided("r1", "chat", "default", "gpt", 0.0001)
+    ledger.decided("r1", "gpt", 0.0001)
     ledger.record(replace(RECORD, pool="llama"))
     assert ledger.pools["gpt"].in_flight == 0
     assert ledger.pools["llama"].in_flight == 0
 
 
 def test_nothing_is_in_flight_after_envoy_is_gone(ledger: Ledger) -> None:
-    ledger.decided("r1", "chat", "default", "gpt", 0.0001)
+    ledger.decided("r1", "gpt", 0.0001)
     ledger.forget_in_flight()
     ledger.record(RECORD)
     assert ledger.pools["gpt"].in_flight == 0
@@ -116,17 +117,18 @@ def test_the_view_shows_shares_of_the_last_seconds(ledger: Ledger, clock: Clock)
 def test_a_pool_that_is_removed_is_forgotten_and_a_kept_one_keeps_its_count(
     ledger: Ledger,
 ) -> None:
-    ledger.decided("r1", "chat", "default", "gpt", 0.0001)
+    ledger.decided("r1", "gpt", 0.0001)
     ledger.use_pools({"gpt": POOL})
     assert list(ledger.pools) == ["gpt"]
     assert ledger.pools["gpt"].in_flight == 1
 
 
 def test_metrics_carry_the_names_that_dashboards_use(ledger: Ledger) -> None:
-    ledger.decided("r1", "chat", "default", "gpt", 0.0001)
+    ledger.decided("r1", "gpt", 0.0001)
     ledger.refused("model_not_found", 0.0001)
-    ledger.record(replace(RECORD, reason="fall-through"))
-    programmed = Programmed("v1", 3, 1, {"gpt": POOL}, {"gpt": PoolGauge(1, 2)})
+    ledger.record(replace(RECORD, reason="rule:default; llama unhealthy"))
+    ledger.record(replace(RECORD, route="other", reason="fall-through"))
+    programmed = Programmed("v1", 3, 1, {"gpt": POOL}, {"gpt": PoolGauge(1, 2, 7)})
     registry = CollectorRegistry()
     registry.register(LedgerCollector(ledger, programmed))
     text = generate_latest(registry).decode()
@@ -142,7 +144,7 @@ def test_metrics_carry_the_names_that_dashboards_use(ledger: Ledger) -> None:
         'modelrouter_decisions_total{route="chat",rule="default"} 1.0',
         'modelrouter_refusals_total{error="model_not_found"} 1.0',
         "modelrouter_fall_through_requests_total 1.0",
-        'modelrouter_in_flight_requests{pool="gpt"} 0.0',
+        'modelrouter_in_flight_requests{pool="gpt"} 7.0',
         'modelrouter_pool_endpoints{pool="gpt",state="ready"} 1.0',
         'modelrouter_pool_info{model="a-model",pool="gpt",zone="eu"} 1.0',
         'modelrouter_pool_quality{pool="gpt"} 0.6',
