@@ -13,9 +13,25 @@ _TURNS = (
     "\nWhat should I change, and can it be done without downtime? Please answer step by step.\n",
 )
 _MESSAGE_CHARACTERS = 1200
+_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "describe",
+            "description": "Describe an object of the cluster.",
+            "parameters": {
+                "type": "object",
+                "properties": {"kind": {"type": "string"}, "name": {"type": "string"}},
+                "required": ["kind", "name"],
+            },
+        },
+    }
+]
 
 
-def chat(model: str, size: int, *, model_last: bool = False, stream: bool = False) -> bytes:
+def chat(
+    model: str, size: int, *, model_last: bool = False, stream: bool = False, tools: bool = False
+) -> bytes:
     """A chat request of about `size` bytes: a conversation of messages with quotes and newlines.
 
     The official client writes `model` before `messages`; `model_last` is for clients that do not.
@@ -25,7 +41,9 @@ def chat(model: str, size: int, *, model_last: bool = False, stream: bool = Fals
     ]
     options: dict[str, object] = {"temperature": 0.2, "max_tokens": 512}
     if stream:
-        options |= {"stream": True}
+        options["stream"] = True
+    if tools:
+        options["tools"] = _TOOLS
     if model_last:
         body: dict[str, object] = {"messages": messages, **options, "model": model}
     else:

@@ -84,6 +84,10 @@ class Outcome:
         """Median over the rounds of anything measured."""
         return statistics.median(value(run) for run in self._runs(system))
 
+    def asked(self, system: str) -> float:
+        """Share of the requests that the agent was asked about."""
+        return self.median(system, lambda run: run.decisions / max(run.seen.requests, 1))
+
     @property
     def foreign_cores(self) -> float:
         """Cores that were busy with other work, on average."""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from bench.load import Load, Seen
 from bench.processes import (
+    SUPERVISOR,
     BenchError,
     Cpu,
     Program,
@@ -34,11 +35,13 @@ class Measurement:
     """CPU seconds by the name of the process, for the whole run."""
     foreign_cores: float = 0.0
     """Cores that were busy with something else."""
+    decisions: int = 0
+    """How often the router's agent was asked."""
 
     @property
     def cpu_total(self) -> float:
-        """CPU seconds of the whole system."""
-        return sum(self.cpu.values())
+        """CPU seconds of all processes that serve requests."""
+        return sum(seconds for name, seconds in self.cpu.items() if name != SUPERVISOR)
 
 
 def measure(system: System, load: Load, everything: Iterable[Program]) -> Measurement:
@@ -56,6 +59,7 @@ def measure(system: System, load: Load, everything: Iterable[Program]) -> Measur
             print(json.dumps(asdict(load)), file=generator.stdin, flush=True)
             if generator.stdout.readline() != "ready\n":
                 raise BenchError(f"{system.name}: the load generator could not connect")
+            decisions = system.decisions()
             cpu, ours, busy = system.cpu(), _ours(everything), busy_seconds()
             started = time.monotonic()
             print("go", file=generator.stdin, flush=True)
@@ -63,6 +67,7 @@ def measure(system: System, load: Load, everything: Iterable[Program]) -> Measur
             time.sleep(SETTLING_SECONDS)
             took = time.monotonic() - started
             after, ours_after, busy_after = system.cpu(), _ours(everything), busy_seconds()
+            decisions = system.decisions() - decisions
         finally:
             generator.kill()
     if not line:
@@ -70,7 +75,7 @@ def measure(system: System, load: Load, everything: Iterable[Program]) -> Measur
     seen = Seen(**json.loads(line))
     own = ours_after - ours + seen.cpu_seconds
     foreign = max(busy_after - busy - own, 0.0) / took
-    return Measurement(seen, _difference(cpu, after), foreign)
+    return Measurement(seen, _difference(cpu, after), foreign, decisions)
 
 
 def _difference(before: list[Cpu], after: list[Cpu]) -> dict[str, float]:

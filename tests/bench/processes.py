@@ -17,6 +17,8 @@ from typing import Self
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl
 
+SUPERVISOR = "supervisor"
+"""The process of `modelrouter run` that starts Envoy and the agent. A cluster does not have it."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
@@ -152,4 +154,6 @@ def _name(pid: int) -> str:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     if Path(words[0]).name == "envoy":
         return "Envoy"
-    return "agent" if "--runtime-dir" in words else "supervisor"
+    if "--runtime-dir" in words:
+        return "agent"
+    return SUPERVISOR if "modelrouter" in words else Path(words[0]).name

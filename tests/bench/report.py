@@ -10,6 +10,7 @@ from bench.bounds import Verdict
 from bench.comparing import Outcome
 from bench.deciding import Decisions
 from bench.machine import machine, versions
+from bench.processes import SUPERVISOR
 from bench.scenarios import EVENTS, PAUSE_MS, STREAMS
 from bench.systems import DIRECT, PLAIN, ROUTER
 
@@ -23,7 +24,9 @@ and a model server. All systems run on one machine and are measured in turns wit
 - **plain Envoy**: one cluster, everything else as Envoy has it by default. All ratios are to this.
 - **Model Router**: this project, `modelrouter run` from manifests: a route with five rules, two
   weighted pools that take over from each other, sessions, an API key from a Secret, health checks,
-  and the model renamed. Every request is decided by the agent; Envoy reports each one to it.
+  and the model renamed. The agent decides and Envoy reports every request to it; where a decision
+  holds for other requests too, Envoy may follow it for a moment without asking again. Below stands
+  how many were asked about.
 - **FastAPI + httpx**, **FastAPI + aiohttp**: a proxy of 60 lines as it is usually written in
   Python, under uvicorn. It reads the body, renames the model and streams the answer back; it
   decides nothing and counts nothing. vLLM's production-stack has a router of the second kind.
@@ -36,7 +39,8 @@ METHOD = f"""\
 
 - CPU is user and system time of all processes of a system with their threads, by the kernel's
   clock of each process, divided by the requests that were answered meanwhile. For Model Router
-  that is Envoy, the agent and the supervisor of `modelrouter run` (which a cluster does not have).
+  that is Envoy and the agent; the supervisor of `modelrouter run`, which a cluster does not have,
+  is named apart.
 - Every Envoy has one worker thread (`--concurrency 1`), every Python proxy one process.
 - The load is a closed loop: each connection sends its next request when the last one has been
   answered, with the headers of OpenAI's Python client. With 32 connections the system under test
@@ -50,7 +54,8 @@ METHOD = f"""\
   over the rounds and, in brackets, the least and the greatest. Rounds during which the machine was
   busy with something else are repeated, at most as often again, and the quietest ones count.
 - Bodies are conversations with quotes and newlines. `model` comes first, as OpenAI's Python client
-  writes it, or last.
+  writes it, or last. Within a scenario requests differ only in their id, as those of one
+  application without sessions do.
 
 Not measured: TLS, HTTP/2, many Envoy workers, a network between the parts, model servers that take
 their time, and how any of this behaves over days. A model's own work costs far more than any proxy
@@ -138,9 +143,10 @@ def _details(outcomes: Sequence[Outcome]) -> Iterator[str]:
         heads += [f"{latency} p50 ms", f"{latency} p99 ms", "p50 to plain Envoy"]
         yield from _table(heads, _rows(outcome))
         if ROUTER in outcome.systems:
-            parts = outcome.processes(ROUTER)
-            costs = (f"{p} {outcome.cost(ROUTER, p):.1f} µs" for p in parts)
-            yield f"{ROUTER}: {', '.join(costs)} per {unit}.\n"
+            parts = [p for p in ("Envoy", "agent", SUPERVISOR) if p in outcome.processes(ROUTER)]
+            costs = (f"{part} {outcome.cost(ROUTER, part):.1f} µs" for part in parts)
+            asked = f"the agent was asked about {outcome.asked(ROUTER):.0%} of the requests"
+            yield f"{ROUTER}: {', '.join(costs)} per {unit}; {asked}.\n"
 
 
 def _rows(outcome: Outcome) -> Iterator[list[str]]:
@@ -173,7 +179,8 @@ def _decisions(decisions: Decisions | None) -> Iterator[str]:
     yield "## Decisions\n"
     yield (
         f"The agent asked over its Unix socket as Envoy asks it, {decisions.rate:,.0f} times a "
-        "second with bodies of 1 KB, from the question sent to the answer received. The first row "
+        "second with bodies of 1 KB, whether or not earlier ones are answered, from the question "
+        "sent to the answer received. The first row "
         "is the same with a server that answers without reading: what the machine and the client "
         "add. In the last row "
         f"a configuration of {replacing.routes:,} routes was replaced by one with every route "

@@ -22,13 +22,16 @@ class Scenario:
     connections: int
     model_last: bool = False
     streamed: bool = False
+    tools: bool = False
 
     @property
     def body(self) -> bytes:
         """The request body."""
         model = STREAMED_MODEL if self.streamed else MODEL
         size = self.kilobytes * 1024
-        return bodies.chat(model, size, model_last=self.model_last, stream=self.streamed)
+        return bodies.chat(
+            model, size, model_last=self.model_last, stream=self.streamed, tools=self.tools
+        )
 
     @property
     def units(self) -> str:
@@ -42,17 +45,20 @@ class Scenario:
         return Load(system.port, CLIENT_KEY, str(body), self.connections, seconds)
 
 
-def _requests(kilobytes: int, connections: int, *, model_last: bool = False) -> Scenario:
+def _requests(
+    kilobytes: int, connections: int, *, model_last: bool = False, tools: bool = False
+) -> Scenario:
     plural = "connection" if connections == 1 else "connections"
-    order = ", model last" if model_last else ""
-    name = f"{kilobytes} KB{order}, {connections} {plural}"
-    return Scenario(name, kilobytes, connections, model_last)
+    kind = ", model last" if model_last else ", with tools" if tools else ""
+    name = f"{kilobytes} KB{kind}, {connections} {plural}"
+    return Scenario(name, kilobytes, connections, model_last, tools=tools)
 
 
 STREAMING = Scenario(f"{STREAMS} streams of {EVENTS} events", 1, STREAMS, streamed=True)
 ALL: Sequence[Scenario] = (
     *(_requests(size, connections) for connections in (32, 1) for size in (1, 16, 100)),
     *(_requests(100, connections, model_last=True) for connections in (32, 1)),
+    _requests(1, 32, tools=True),
     STREAMING,
 )
 QUICK: Sequence[Scenario] = (_requests(1, 32), _requests(100, 1), STREAMING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import urllib.request
@@ -27,6 +28,7 @@ PLAIN, ROUTER, FASTAPI, FASTAPI_AIOHTTP, LITELLM = (
     "LiteLLM",
 )
 DIRECT = "direct"
+_DECISIONS = re.compile(rb"^modelrouter_decision_duration_seconds_count (\S+)", re.MULTILINE)
 CLIENT_KEY = f"sk-{secrets.token_hex(32)}"
 """What clients send. LiteLLM checks it, for it does not start without a key; nothing else does."""
 
@@ -54,10 +56,20 @@ class System:
     program: Program | None = None
     renames: bool = True
     """Whether it gives the model the name that the backend knows."""
+    admin_port: int | None = None
+    """Where the router's agent tells its figures."""
 
     def cpu(self) -> list[Cpu]:
         """CPU time of all its processes."""
         return self.program.cpu() if self.program else []
+
+    def decisions(self) -> int:
+        """How often the agent has been asked since its start; 0 without an agent."""
+        if self.admin_port is None:
+            return 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics") as answer:
+            found = _DECISIONS.search(answer.read())
+        return int(float(found[1])) if found else 0
 
 
 @dataclass(slots=True)
@@ -120,14 +132,15 @@ def router(to: Backends, directory: Path) -> Iterator[System]:
     folder = directory / "manifests"
     folder.mkdir()
     manifests.write(folder, {MODEL: to.fixed, STREAMED_MODEL: to.streamed})
-    port = free_port()
+    port, admin_port = free_port(), free_port()
     command = [
         *(sys.executable, "-m", "modelrouter", "run", "-f", str(folder), "--plain"),
-        *("--port", str(port), "--admin-port", "0", "--envoy-concurrency", "1"),
+        *("--port", str(port), "--admin-port", str(admin_port)),
+        *("--envoy-concurrency", "1"),
     ]
     with Program("router", command, directory / "router.log") as program:
         program.wait_until(lambda: _answers(port, "/v1/models"), "its start")
-        yield System(ROUTER, port, port, program)
+        yield System(ROUTER, port, port, program, admin_port=admin_port)
 
 
 @contextmanager

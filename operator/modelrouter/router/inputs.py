@@ -86,10 +86,14 @@ class FileSource:
         yield
         directory = self.config.parent
         names = {path.name for path in (self.config, self.secrets, self.problems) if path}
+        was_away = False
         while True:
             if not directory.is_dir():
-                while not directory.is_dir():
-                    await asyncio.sleep(0.5)
+                was_away = True
+                await asyncio.sleep(0.5)
+                continue
+            if was_away:
+                was_away = False
                 yield  # What came with the directory is no change in it.
             # The directory is watched, not the files: a rename gives a file a new inode. A wake-up
             # now and then mends whatever the kernel's event queue may have dropped.

@@ -35,4 +35,4 @@ def configure_logging(level: str, style: str) -> None:
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
     for chatty in ("asyncio", "grpc", "watchfiles"):
-        logging.getLogger(chatty).setLevel(max(threshold, logging.INFO))
+        logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))

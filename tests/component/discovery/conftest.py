@@ -118,7 +118,6 @@ class Build:
         metadata = {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
             "metadata": [
-                {"metadata_namespace": "mr", "value": {"route": "chat", "reason": "rule"}},
                 {"metadata_namespace": "usage", "value": {"completion_tokens": 7}},
             ],
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -23,14 +22,10 @@ async def test_each_request_becomes_a_record(stage, build):
         while not records:
             await asyncio.sleep(0.01)
     (record,) = records
-    assert (record.route, record.reason, record.pool) == ("chat", "rule", "a")
-    assert (record.method, record.path) == ("GET", "/v1/models")
-    assert (record.status, record.attempts, record.response_flags) == (200, 1, "")
-    assert record.upstream_host == str(stage.home / "a.backend")
+    assert record.pool == "a"
+    assert (record.status, record.attempts) == (200, 1)
     assert (record.prompt_tokens, record.completion_tokens) == (None, 7)
-    assert record.bytes_out == 1
     assert len(record.request_id) == 36
-    assert abs(record.started_at - time.time()) < 5
     assert 0 < record.first_byte_ms <= record.duration_ms < 1000
 
 

@@ -70,7 +70,7 @@ class Ledger:
         self.pools: dict[str, PoolState] = {}
         """What decisions know of each pool. Requests in flight are counted here for pools with a
         limit, by the pool that was chosen for them."""
-        self._open: OrderedDict[str, str] = OrderedDict()
+        self._open: OrderedDict[str, list[str]] = OrderedDict()
         self._limited: set[str] = set()
         self._prices: dict[str, tuple[float, float]] = {}
 
@@ -96,9 +96,10 @@ class Ledger:
         """A request was placed. Where a limit makes it count, it is in flight until its record
         arrives."""
         self.decision_time.observe(seconds)
-        if pool not in self._limited or request_id in self._open:
+        if pool not in self._limited:
             return
-        self._open[request_id] = pool
+        # Clients choose the ids, and may choose one twice.
+        self._open.setdefault(request_id, []).append(pool)
         self.pools[pool].in_flight += 1
         if len(self._open) > _MOST_IN_FLIGHT:
             # Records were lost, or Envoy was killed: the oldest cannot be in flight any more.
@@ -149,7 +150,12 @@ class Ledger:
         totals.recent.append((self._clock(), record.duration_ms, first_byte or record.duration_ms))
 
     def _close(self, request_id: str) -> None:
-        state = self.pools.get(self._open.pop(request_id, ""))
+        open_here = self._open.get(request_id)
+        if open_here is None:
+            return
+        state = self.pools.get(open_here.pop())
+        if not open_here:
+            del self._open[request_id]
         if state is not None and state.in_flight > 0:
             state.in_flight -= 1
 

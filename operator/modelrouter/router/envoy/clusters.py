@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 from collections.abc import Iterable
@@ -291,6 +292,14 @@ def needs_only_its_model(pool: PoolConfig) -> bool:
     return not changes and path_prefix(pool) == DEFAULT_PREFIX
 
 
+def ready_mark(name: str, pool: PoolConfig) -> str:
+    """What tells that a request has this pool's name of the model, and not a former one.
+
+    A request may follow an older route table than the cluster that it comes to.
+    """
+    return f"{name}.{hashlib.blake2b(pool.model.encode(), digest_size=6).hexdigest()}"
+
+
 def _rewrite(name: str, pool: PoolConfig) -> Resource:
     context: Resource = {
         "model": json.dumps(pool.model),
@@ -313,7 +322,7 @@ def _rewrite(name: str, pool: PoolConfig) -> Resource:
         "predicate": {
             "single_predicate": {
                 "input": request_header(READY_HEADER),
-                "value_match": {"exact": name},
+                "value_match": {"exact": ready_mark(name, pool)},
             }
         },
         "on_match": {

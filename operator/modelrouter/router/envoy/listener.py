@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from modelrouter.router.envoy.endpoints import METADATA
+from modelrouter.router.accesslog.record import REASON_HEADER, ROUTE_HEADER
 from modelrouter.router.envoy.local_replies import local_reply_config
-from modelrouter.router.envoy.log_lines import LINE_FORMAT
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
@@ -18,7 +17,7 @@ from modelrouter.router.envoy.settings import EnvoySettings
 
 CONTROL_CLUSTER = "_control"
 AGENT_CLUSTER = "_agent"
-LOGGED_RESPONSE_HEADERS = ("x-mr-route", "x-mr-reason")
+LOGGED_RESPONSE_HEADERS = (ROUTE_HEADER, REASON_HEADER)
 STALLED_CLIENT_MS = 300_000
 CONNECTION_BUFFER_BYTES = 1024 * 1024
 LOG_BUFFER_BYTES = 64 * 1024
@@ -84,6 +83,8 @@ def connection_manager(settings: EnvoySettings) -> Resource:
         stream_idle_timeout=duration(STALLED_CLIENT_MS),
         request_headers_timeout="30s",
         common_http_protocol_options={"idle_timeout": "3600s"},
+        # A client learns of a broken answer when its connection ends; the default waits 1 s.
+        delayed_close_timeout="0.1s",
         http2_protocol_options={"max_concurrent_streams": 1000},
     )
 
@@ -102,13 +103,6 @@ def _without_control_headers() -> Resource:
 
 def access_log(settings: EnvoySettings) -> Resource:
     """One entry per request, to the agent."""
-    if settings.log_by_pipe:
-        log = message(
-            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            path=settings.log_pipe,
-            log_format={"text_format_source": {"inline_string": LINE_FORMAT}},
-        )
-        return {"name": "agent", "typed_config": log}
     return {
         "name": "agent",
         "typed_config": message(
@@ -119,15 +113,6 @@ def access_log(settings: EnvoySettings) -> Resource:
                 "grpc_service": {"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}},
                 "buffer_flush_interval": duration(settings.log_flush_ms),
                 "buffer_size_bytes": LOG_BUFFER_BYTES,
-                "custom_tags": [
-                    {
-                        "tag": "mr.stream",
-                        "metadata": {
-                            "kind": {"route": {}},
-                            "metadata_key": {"key": METADATA, "path": [{"key": "stream"}]},
-                        },
-                    }
-                ],
             },
             additional_response_headers_to_log=list(LOGGED_RESPONSE_HEADERS),
         ),

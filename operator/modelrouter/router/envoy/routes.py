@@ -14,7 +14,8 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from modelrouter.api.router_config import PoolConfig
-from modelrouter.router.envoy.clusters import needs_only_its_model
+from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
+from modelrouter.router.envoy.clusters import needs_only_its_model, ready_mark
 from modelrouter.router.envoy.endpoints import METADATA
 from modelrouter.router.envoy.local_replies import ROUTED_400, error, error_body
 from modelrouter.router.envoy.messages import (
@@ -78,18 +79,14 @@ def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
     groups = [_group(n, pool) for n, pool in enumerate(plan.chain)]
     script: Resource = {}
     if needs_only_its_model(first):
-        script = {"pool": plan.chain[0], "model": json.dumps(first.model)}
+        script = {"pool": ready_mark(plan.chain[0], first), "model": json.dumps(first.model)}
     return {
         "match": {"prefix": "/"},
-        "metadata": {
-            "filter_metadata": {
-                LUA_FILTER: script,
-                METADATA: {"stream": "true" if plan.idle_ms else "false"},
-            }
-        },
+        "metadata": {"filter_metadata": {LUA_FILTER: script}},
         "route": _action(
             _chain(groups),
             timeout_ms=plan.timeout_ms,
+            idle_ms=plan.idle_ms and plan.idle_ms + len(plan.chain) * plan.per_try_timeout_ms,
             retry_policy={
                 **_retry_policy(plan.idle_ms),
                 "retry_on": retry_on(plan.triggers),
@@ -107,10 +104,10 @@ def unplanned_route(idle_ms: int) -> Resource:
         "name": "unplanned",
         "response_headers_to_add": TOLD_BY_REQUEST,
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {METADATA: {"stream": "true" if idle_ms else "false"}}},
         "route": _action(
             _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE),
             timeout_ms=0,
+            idle_ms=idle_ms and idle_ms + LONGEST_CHAIN * STREAM_PER_TRY_TIMEOUT_MS,
             retry_policy={**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0},
         ),
     }
@@ -135,13 +132,14 @@ def _chain(groups: list[Resource], **more: str) -> Resource:
     )
 
 
-def _action(chain: Resource, *, timeout_ms: int, retry_policy: Resource) -> Resource:
+def _action(chain: Resource, *, timeout_ms: int, idle_ms: int, retry_policy: Resource) -> Resource:
     return {
         "inline_cluster_specifier_plugin": {"extension": chain},
         "timeout": duration(timeout_ms),
         # The listener's limit is for clients that stop sending. An answer may be silent longer;
-        # where it may not, `per_try_idle_timeout` says so.
-        "idle_timeout": "0s",
+        # where it may not, `per_try_idle_timeout` says so. This one stands behind it, because
+        # a per-try timeout that runs out after the answer began disarms it until the next byte.
+        "idle_timeout": duration(idle_ms),
         # Per attempt: the host that a provider expects, and not the one of the last attempt.
         "auto_host_rewrite": True,
         "retry_policy": retry_policy,

@@ -15,7 +15,7 @@ def _source(name: str) -> str:
 
 def decide_script(settings: EnvoySettings) -> str:
     """Runs once per request, on the listener."""
-    text = _source("json") + _source("decide")
+    text = _source("json") + _source("share") + _source("decide")
     if settings.token_usage:
         text += _source("usage")
     return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
 from component.router.failover.fleet import Fleet
 from component.router.rig import Rig, Router
 

@@ -176,7 +176,7 @@ class Fleet:
         assert entry.header("authorization") == (f"Bearer {key}" if key else None), name
         assert entry.header("host") == f"127.0.0.1:{entry_port(self.servers[name], entry)}"
         text = repr(entry.headers) + entry.body.decode()
-        for foreign in (CLIENT_KEY, *(value for pool, value in KEYS.items() if pool != name)):
+        for foreign in (CLIENT_KEY, *(value for owner, value in KEYS.items() if owner != name)):
             assert foreign not in text, (name, foreign)
         assert not any(header.startswith(("x-mr-", "x-envoy-")) for header in entry.names), (
             entry.headers

@@ -10,6 +10,7 @@ from collections import Counter
 
 import httpx
 import pytest
+
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load, Sample
 from component.router.rig import Manifest, Router, eventually, route
@@ -50,7 +51,7 @@ async def policy_back(load: Load, since: float) -> float:
     samples = load.since(since)
     alone = [sample.sent for sample in samples if not is_policy(sample)]
     last = max(alone, default=since)
-    return min(sample.ended for sample in samples if is_policy(sample) and sample.sent >= last)
+    return load.first(lambda sample: is_policy(sample) and sample.sent >= last, since).ended
 
 
 async def kill_agent(router: Router, load: Load) -> float:
@@ -108,14 +109,12 @@ async def test_the_agent_hangs(router: Router, fleet: Fleet) -> None:
     alone = [s for s in load.since(stopped + 1.2, awake) if s.reason == "fall-through"]
     assert len(alone) > 100
     # The time limit of one question, and seldom: Envoy soon stops asking.
-    assert max(sample.seconds for sample in load.since(stopped)) < 2.0
+    assert max(sample.seconds for sample in load.since(stopped)) < 3.0
     assert back - awake < POLICY_BACK_SECONDS
 
 
 @pytest.mark.parametrize("absence", ["killed", "hung"])
-async def test_what_is_closed_without_the_agent(
-    router: Router, fleet: Fleet, absence: str
-) -> None:
+async def test_what_is_closed_without_the_agent(router: Router, fleet: Fleet, absence: str) -> None:
     await fleet.use(router, *manifests(fleet))
     async with router.http() as http:
 
@@ -138,18 +137,18 @@ async def test_what_is_closed_without_the_agent(
             if absence == "killed":
                 # Its socket is gone before its successor's is there.
                 os.kill(agent, signal.SIGKILL)
-            open_ = await ask("assistant")
-            assert (open_.status_code, open_.headers["x-mr-reason"]) == (200, "fall-through")
-            refused = await asyncio.gather(
+            open_, unknown, *refused = await asyncio.gather(
+                ask("assistant"),
+                ask("nobody"),
                 ask("assistant", x_data_class="internal"),
                 ask("assistant", x_data_class=""),
                 ask("closed"),
                 ask("closed", x_care="yes"),
             )
-            unknown = await ask("nobody")
         finally:
             if absence == "hung":
                 os.kill(agent, signal.SIGCONT)
+        assert (open_.status_code, open_.headers["x-mr-reason"]) == (200, "fall-through")
         for answer in refused:
             assert answer.status_code == 503, answer.text
             assert answer.json()["error"]["code"] == "decision_unavailable"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load
 from component.router.rig import Router, eventually

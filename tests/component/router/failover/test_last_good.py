@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from component.router.failover.fleet import Fleet
 from component.router.processes import ask, eventually, launch
 from component.router.rig import Rig, Router

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -27,23 +25,14 @@ POOL = PoolConfig(
 RECORD = RequestRecord(
     request_id="r1",
     route="chat",
-    pool="gpt",
     reason="rule:default",
-    rule="default",
+    pool="gpt",
     attempts=2,
-    upstream_host="10.0.0.7:80",
     status=200,
-    response_flags="",
-    stream=False,
-    started_at=0.0,
     duration_ms=120.0,
     first_byte_ms=30.0,
     prompt_tokens=1000,
     completion_tokens=500,
-    bytes_in=1,
-    bytes_out=1,
-    method="POST",
-    path="/v1/chat/completions",
 )
 
 
@@ -73,15 +62,24 @@ def test_a_request_is_in_flight_from_its_decision_to_its_record(ledger: Ledger) 
     assert ledger.pools["gpt"].in_flight == 2
     ledger.record(RECORD)
     assert ledger.pools["gpt"].in_flight == 1
-    ledger.record(replace(RECORD, request_id="unknown"))
+    ledger.record(RECORD._replace(request_id="unknown"))
     assert ledger.pools["gpt"].in_flight == 1
 
 
 def test_a_request_answered_by_another_pool_frees_the_one_chosen_for_it(ledger: Ledger) -> None:
     ledger.decided("r1", "gpt", 0.0001)
-    ledger.record(replace(RECORD, pool="llama"))
+    ledger.record(RECORD._replace(pool="llama"))
     assert ledger.pools["gpt"].in_flight == 0
     assert ledger.pools["llama"].in_flight == 0
+
+
+def test_requests_with_the_same_id_are_counted_each(ledger: Ledger) -> None:
+    for in_flight in (1, 2):
+        ledger.decided("r1", "gpt", 0.0001)
+        assert ledger.pools["gpt"].in_flight == in_flight
+    for in_flight in (1, 0):
+        ledger.record(RECORD)
+        assert ledger.pools["gpt"].in_flight == in_flight
 
 
 def test_nothing_is_in_flight_after_envoy_is_gone(ledger: Ledger) -> None:
@@ -93,7 +91,7 @@ def test_nothing_is_in_flight_after_envoy_is_gone(ledger: Ledger) -> None:
 
 def test_totals_hold_tokens_cost_and_retries(ledger: Ledger) -> None:
     ledger.record(RECORD)
-    ledger.record(replace(RECORD, status=503, prompt_tokens=None, completion_tokens=None))
+    ledger.record(RECORD._replace(status=503, prompt_tokens=None, completion_tokens=None))
     totals = ledger.totals["chat", "gpt"]
     assert totals.codes == {200: 1, 503: 1}
     assert (totals.requests, totals.errors, totals.retries) == (2, 1, 2)
@@ -102,11 +100,11 @@ def test_totals_hold_tokens_cost_and_retries(ledger: Ledger) -> None:
 
 
 def test_the_view_shows_shares_of_the_last_seconds(ledger: Ledger, clock: Clock) -> None:
-    ledger.record(replace(RECORD, pool="llama"))
+    ledger.record(RECORD._replace(pool="llama"))
     clock.now += 60
     for _ in range(3):
         ledger.record(RECORD)
-    ledger.record(replace(RECORD, pool="llama", duration_ms=10.0))
+    ledger.record(RECORD._replace(pool="llama", duration_ms=10.0))
     pools = ledger.view()["chat"]
     assert pools["gpt"]["recent"] == {"requests": 3, "share": 0.75}
     assert pools["llama"]["recent"] == {"requests": 1, "share": 0.25}
@@ -126,8 +124,8 @@ def test_a_pool_that_is_removed_is_forgotten_and_a_kept_one_keeps_its_count(
 def test_metrics_carry_the_names_that_dashboards_use(ledger: Ledger) -> None:
     ledger.decided("r1", "gpt", 0.0001)
     ledger.refused("model_not_found", 0.0001)
-    ledger.record(replace(RECORD, reason="rule:default; llama unhealthy"))
-    ledger.record(replace(RECORD, route="other", reason="fall-through"))
+    ledger.record(RECORD._replace(reason="rule:default; llama unhealthy"))
+    ledger.record(RECORD._replace(route="other", reason="fall-through"))
     programmed = Programmed("v1", 3, 1, {"gpt": POOL}, {"gpt": PoolGauge(1, 2, 7)})
     registry = CollectorRegistry()
     registry.register(LedgerCollector(ledger, programmed))

@@ -97,12 +97,11 @@ end
 
 -- The first pool's name of the model goes in here, where the body is at hand: cheaper than one more
 -- Lua filter at the pool, which every other attempt needs.
-local function make_ready(h, headers, text, span)
+local function make_ready(h, headers, text, from, to)
   local plan = h:metadata()
   local model = plan:get("model")
-  local from, to = span:match("^(%d+),(%d+)$")
-  if not (model and from) then return end
-  local size = h:body():setBytes(sub(text, 1, from) .. model .. sub(text, to + 1))
+  if not model then return end
+  local size = h:body():setBytes(sub(text, 1, from - 1) .. model .. sub(text, to + 1))
   headers:replace("content-length", tostring(size))
   headers:replace("x-mr-ready", plan:get("pool"))
 end
@@ -110,7 +109,24 @@ end
 function envoy_on_request(h)
   local body = h:body()
   local text = body and body:getBytes(0, body:length()) or ""
-  local answer, answer_body = h:httpCall("_agent", question(h, h:headers()), text, OPTIONS)
+  local headers = h:headers()
+  if find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true) then
+    h:streamInfo():dynamicMetadata():set("mr.usage", "asked", true)
+  end
+  local model, from, to, streamed, tokens = asked_for(text)
+  local kind
+  if model then
+    kind = headers:get(":path") .. "\n" .. model .. (streamed and "\n1" or "\n0")
+    local plan = find_shared(h, headers, kind, text, tokens)
+    if plan then
+      headers:replace("x-mr-plan", plan)
+      h:clearRouteCache()
+      return make_ready(h, headers, text, from, to)
+    end
+  end
+  local asked = question(h, headers)
+  if kind then asked["x-mr-share"] = "1" end
+  local answer, answer_body = h:httpCall("_agent", asked, text, OPTIONS)
   local status = answer[":status"]
   local plan = answer["x-mr-plan"]
   if status ~= "200" or not (plan or answer["x-mr-chain"]) then
@@ -120,7 +136,8 @@ function envoy_on_request(h)
     end
     return fall_through(h, text)
   end
-  local headers = h:headers()
+  headers = h:headers()
+  if kind and answer["x-mr-share"] then keep_shared(h, headers, kind, answer["x-mr-share"]) end
   if answer["x-mr-route"] then remember(h, answer["x-mr-route"], answer["x-mr-reason"]) end
   local hash = answer["x-mr-hash"]
   if hash then h:streamInfo():filterState():set("mr.hash", "envoy.hashable_string", hash) end
@@ -130,6 +147,8 @@ function envoy_on_request(h)
     unplanned(h, headers, answer)
   end
   h:clearRouteCache()
-  local span = answer["x-mr-span"]
-  if span and plan then make_ready(h, headers, text, span) end
+  if not plan then return end
+  if from then return make_ready(h, headers, text, from, to) end
+  local before, after = (answer["x-mr-span"] or ""):match("^(%d+),(%d+)$")
+  if before then make_ready(h, headers, text, before + 1, tonumber(after)) end
 end

@@ -1,11 +1,16 @@
 -- Notes the tokens that an answer says it used, for the access log. Models tell that at the end, so
--- only the last bytes are looked at: a JSON parser would read every event of a stream.
+-- only the last bytes are looked at: a JSON parser would read every event of a stream. A stream tells
+-- it only to clients that ask, and the others are spared the look at every event.
 
 local TAIL = 1024
 
 function envoy_on_response(h)
   local kind = h:headers():get("content-type") or ""
-  if not (find(kind, "json", 1, true) or find(kind, "event-stream", 1, true)) then return end
+  if find(kind, "event-stream", 1, true) then
+    if not h:streamInfo():dynamicMetadata():get("mr.usage") then return end
+  elseif not find(kind, "json", 1, true) then
+    return
+  end
   local first, second, third = "", "", "" -- joining them only once, this runs for every event
   for chunk in h:bodyChunks() do
     local size = chunk:length()

@@ -1,0 +1,144 @@
+-- Applies a decision to other requests that it holds for as well, for the moment that the agent
+-- gave it (`x-mr-share`): most requests differ in nothing that their route looks at, and asking
+-- about each would cost more than all the rest. Each is still placed by its own key and the
+-- weights, by the same hash that the agent uses (`policy/rendezvous.py`).
+--
+-- Only what can be recognised beyond doubt and without reading the whole body takes part; all other
+-- requests are asked about. What is no JSON below its first level is left to the model's server.
+
+local bit = require("bit")
+local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
+
+local CRC = {}
+for n = 0, 255 do
+  local c = n
+  for _ = 1, 8 do c = band(c, 1) == 1 and bxor(rshift(c, 1), 0xEDB88320) or rshift(c, 1) end
+  CRC[n] = c
+end
+
+local function hashed(key)
+  local c = -1
+  for n = 1, #key do c = bxor(rshift(c, 8), CRC[band(bxor(c, byte(key, n)), 255)]) end
+  return bxor(c, -1)
+end
+
+-- The lower 32 bits of a product, without the rounding of a double.
+local function multiply(a, b)
+  local high = rshift(a, 16) * b % 65536
+  return bit.tobit(band(a, 65535) * b + high * 65536)
+end
+
+local function score(salt, key, weight)
+  local mixed = bxor(salt, key)
+  mixed = multiply(bxor(mixed, rshift(mixed, 16)), 0x85EBCA6B)
+  mixed = multiply(bxor(mixed, rshift(mixed, 13)), 0xC2B2AE35)
+  mixed = bxor(mixed, rshift(mixed, 16)) % 4294967296
+  return -weight / math.log((mixed + 0.5) / 4294967296)
+end
+
+-- A member of the top level that has nothing but flat ones behind it, up to the end of the body.
+local FLAT_END = "^[^{}%[%]]*}[ \t\r\n]*$"
+
+-- What a request asks for: model, position of its value, whether streamed, and the number of tokens
+-- asked for. Nil when that takes more than a look.
+local function asked_for(text)
+  local at = find(text, '"model"', 1, true)
+  if not at or find(text, '"model"', at + 7, true) then return nil end
+  -- Keys might be written with escapes of letters.
+  if find(text, "\\u006", 1, true) or find(text, "\\u007", 1, true) or find(text, 'udio"', 1, true) then return nil end
+  local from, to, model = find(text, '^[ \t\r\n]*:[ \t\r\n]*"([^"\\%c]+)"', at + 7)
+  if not from then return nil end
+  from = to - #model - 1
+  local streamed, flag = false, find(text, '"stream"', 1, true)
+  local rest = sub(text, math.max(at, flag or 0))
+  local head = find(text, '^[ \t\r\n]*{[ \t\r\n]*"model"')
+  if flag then
+    local tail = sub(text, flag + 8):gsub('"stream_options"[ \t\r\n]*:[ \t\r\n]*%b{}', "", 1)
+    local value, behind = tail:match("^[ \t\r\n]*:[ \t\r\n]*(%l+)(.*)$")
+    if not value or not find(behind, FLAT_END) or find(text, '"stream"', flag + 8, true) then return nil end
+    if value ~= "true" and value ~= "false" then return nil end
+    streamed = value == "true"
+    if not head and at < flag and not find(sub(text, to + 1, flag - 1), "^[^{}%[%]]*$") then return nil end
+    if not head and at > flag and not find(rest, '^"model"' .. sub(FLAT_END, 2)) then return nil end
+  elseif head then
+    if not find(text, "}[ \t\r\n]*$", -8) then return nil end
+  elseif not find(rest, '^"model"' .. sub(FLAT_END, 2)) then
+    return nil
+  end
+  local tokens, limit = 0, find(text, '_tokens"', 1, true)
+  if limit then
+    tokens = tonumber(text:match("^[ \t\r\n]*:[ \t\r\n]*(%d+)", limit + 8))
+    if not tokens or find(text, '_tokens"', limit + 8, true) then return nil end
+  end
+  return model, from, to, streamed, tokens
+end
+
+local NEEDLES = { '"tools"', '"functions"', '"response_format"', "mage_url", "_image" }
+
+local function needs_features(text)
+  for n = 1, #NEEDLES do
+    if find(text, NEEDLES[n], 1, true) then return true end
+  end
+  return false
+end
+
+local shared, shared_count, MOST_SHARED = {}, 0, 4096
+
+local function values_of(headers, vary)
+  local text = ""
+  for n = 1, #vary do text = text .. (headers:get(vary[n]) or "") .. "\n" end
+  return text
+end
+
+local function now(h) return tonumber(h:timestamp()) end
+
+-- The plan of a decision that holds for this request, or nil.
+local function find_shared(h, headers, kind, text, tokens)
+  local common = shared[kind]
+  local entry = common and common.entries[values_of(headers, common.vary)]
+  if not entry or entry.until_ms < now(h) or #text / 2 + 16 + tokens > entry.most_tokens
+    or entry.features and needs_features(text) then
+    return nil
+  end
+  local choices = entry.choices
+  if #choices == 1 then return choices[1].plan end
+  local key = entry.key_header ~= "" and headers:get(entry.key_header) or nil
+  if not key or key == "" then key = headers:get("x-request-id") or "" end
+  key = hashed(key)
+  local best, plan = 0, nil
+  for n = 1, #choices do
+    local choice = choices[n]
+    local value = score(choice.salt, key, choice.weight)
+    if value > best then best, plan = value, choice.plan end
+  end
+  return plan
+end
+
+local function keep_shared(h, headers, kind, text)
+  local lasts, most, features, key_header, vary_text, choices_text =
+    text:match("^(%d+)|(%d+)|(%d)|([^|]*)|([^|]*)|(.*)$")
+  if not lasts then return end
+  local vary, choices = {}, {}
+  for name in vary_text:gmatch("[^,]+") do vary[#vary + 1] = name end
+  for plan, weight, salt in choices_text:gmatch("([^:,]+):(%d+):(%d+)") do
+    choices[#choices + 1] = { plan = plan, weight = tonumber(weight), salt = bit.tobit(tonumber(salt)) }
+  end
+  if #choices == 0 then return end
+  local common = shared[kind]
+  if not common or common.vary_text ~= vary_text then
+    common = { vary = vary, vary_text = vary_text, entries = {} }
+    shared[kind] = common
+  end
+  shared_count = shared_count + 1
+  if shared_count > MOST_SHARED then
+    shared, shared_count = { [kind] = common }, 1
+    common.entries = {}
+  end
+  common.entries[values_of(headers, vary)] = {
+    until_ms = now(h) + tonumber(lasts),
+    most_tokens = tonumber(most),
+    features = features == "1",
+    key_header = key_header,
+    choices = choices,
+  }
+end
