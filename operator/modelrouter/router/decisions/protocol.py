@@ -15,6 +15,10 @@ import httptools
 Decide = Callable[[str, dict[str, str], bytes], bytes]
 """Path, lower-case headers and body of a request to the whole HTTP response for Envoy."""
 
+HEALTH_PATH = "/healthz"
+"""What Envoy's health check asks for."""
+
+HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -67,10 +71,14 @@ class DecisionProtocol(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._transport is None:
+            return
+        if self._path == HEALTH_PATH:
+            self._transport.write(HEALTHY)
+            return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if self._transport is not None:
-            self._transport.write(self._decide(self._path, self._headers, body))
+        self._transport.write(self._decide(self._path, self._headers, body))
 
     def close(self) -> None:
         """End the connection; Envoy opens another if it needs one."""

@@ -14,7 +14,7 @@ from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.sharing import Shared
 from modelrouter.router.envoy.plans import Plan, routing_headers
 
-SHARED_MS = 100
+SHARED_MS = 50
 """How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
 
 _MANY = 2**31

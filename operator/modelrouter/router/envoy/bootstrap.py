@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelrouter.router.decisions.protocol import HEALTH_PATH
 from modelrouter.router.envoy.listener import ADS, AGENT_CLUSTER, CONTROL_CLUSTER, listener
 from modelrouter.router.envoy.messages import (
     Resource,
@@ -105,15 +106,29 @@ def agent_cluster(settings: EnvoySettings) -> Resource:
         "connect_timeout": "0.25s",
         "load_assignment": _at(AGENT_CLUSTER, settings.decision_socket),
         "circuit_breakers": _no_limits(),
-        # An agent that hangs costs a few requests their decision timeout, not all of them.
+        # An agent that hangs costs a few requests their decision timeout, not all of them: it is
+        # ejected until it answers a health check again, which also tells at once that it is back.
+        "health_checks": [
+            {
+                "timeout": "0.5s",
+                "interval": "0.2s",
+                "no_traffic_interval": "0.2s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {
+                    "path": HEALTH_PATH,
+                    "expected_statuses": [{"start": 200, "end": 600}],
+                },
+            }
+        ],
         "outlier_detection": {
             "consecutive_gateway_failure": 3,
             "enforcing_consecutive_gateway_failure": 100,
             "enforcing_consecutive_5xx": 0,
             "enforcing_success_rate": 0,
             "interval": "0.5s",
-            "base_ejection_time": "1s",
-            "max_ejection_time": "1s",
+            "base_ejection_time": "30s",
+            "max_ejection_time": "30s",
             "max_ejection_percent": 100,
         },
         # Its own answers do not count: a 503 may be what it has decided.

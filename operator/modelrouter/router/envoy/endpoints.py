@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# xds-protos ships neither stubs nor a py.typed marker.
+from envoy.config.endpoint.v3 import endpoint_pb2  # type: ignore[import-untyped]
+
 from modelrouter.router.envoy.messages import Resource, socket_address
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import void_endpoint
@@ -42,6 +45,22 @@ def assignment(
         "endpoints": [*own, void_endpoint(settings, dns=dns)],
         "policy": {"overprovisioning_factor": ONE_IS_ENOUGH},
     }
+
+
+def beside(older: bytes, newer: bytes) -> bytes:
+    """A serialised `ClusterLoadAssignment` with the endpoints of both."""
+    both = endpoint_pb2.ClusterLoadAssignment.FromString(newer)
+    before = endpoint_pb2.ClusterLoadAssignment.FromString(older)
+    own = [locality for locality in both.endpoints if locality.priority == 0]
+    if not own:
+        return newer  # nothing is meant to be left: a pool without its key, say
+    known = {str(known.endpoint.address) for known in own[0].lb_endpoints}
+    for locality in before.endpoints:
+        if locality.priority == 0:
+            own[0].lb_endpoints.extend(
+                old for old in locality.lb_endpoints if str(old.endpoint.address) not in known
+            )
+    return bytes(both.SerializeToString(deterministic=True))
 
 
 def split_address(address: str) -> tuple[str, int]:

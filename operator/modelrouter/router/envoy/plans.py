@@ -44,6 +44,11 @@ class Plan(NamedTuple):
         return hashlib.blake2b(repr(tuple(self)).encode(), digest_size=9).hexdigest()
 
     @property
+    def stall_ms(self) -> int:
+        """After so much silence nothing can come any more, whatever the attempts waited for."""
+        return self.idle_ms and self.idle_ms + len(self.chain) * self.per_try_timeout_ms
+
+    @property
     def unnamed(self) -> Plan:
         """The plan for any route and reason."""
         return self._replace(route="", reason="")
@@ -90,5 +95,5 @@ def _unplanned(plan: Plan) -> str:
     if codes := ",".join(map(str, status_codes(plan.triggers))):
         lines += f"x-envoy-retriable-status-codes: {codes}\r\n"
     if plan.idle_ms:
-        lines += f"x-mr-idle: {plan.idle_ms}\r\n"
+        lines += f"x-mr-idle: {plan.idle_ms}.{plan.stall_ms}\r\n"
     return lines

@@ -13,7 +13,7 @@ from modelrouter.router.envoy.clusters import (
     needs_only_its_model,
     uses_endpoint_discovery,
 )
-from modelrouter.router.envoy.endpoints import load_assignment
+from modelrouter.router.envoy.endpoints import beside, load_assignment
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
 from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.secrets import generic_secret, secret_name
@@ -44,11 +44,21 @@ class EnvoyResources:
     settings: EnvoySettings | None = None
 
     def joined_with(self, newer: EnvoyResources) -> EnvoyResources:
-        """The newer ones, beside those of the older ones that have no newer version."""
+        """The newer ones, beside those of the older ones that have no newer version.
+
+        Endpoints that a pool is to lose stay for that while, too: those that take their place
+        have not passed their first health check yet.
+        """
+        moved = {
+            name: beside(self.endpoints[name], body)
+            for name, body in newer.endpoints.items()
+            if self.endpoints.get(name, body) != body
+            and self.clusters.get(name) == newer.clusters.get(name)
+        }
         return replace(
             newer,
             clusters={**self.clusters, **newer.clusters},
-            endpoints={**self.endpoints, **newer.endpoints},
+            endpoints={**self.endpoints, **newer.endpoints, **moved},
             secrets={**self.secrets, **newer.secrets},
             plans={**self.plans, **newer.plans},
         )
@@ -129,15 +139,16 @@ class ResourceBuilder:
 
     async def _plans(self, config: RouterConfig, pacer: Pacer) -> dict[str, bytes]:
         entries: dict[str, bytes] = {}
-        for idle in {0, *(route.idle_timeout_ms for route in config.routes.values())}:
-            key = routes.unplanned_key(idle)
+        for limits in dict.fromkeys(routes.unplanned_limits(config.routes.values())):
+            key = routes.unplanned_key(*limits)
             entries[key] = self._once(
                 ("plan", key),
-                idle,
-                lambda key=key, idle=idle: table.route_entry(  # type: ignore[misc]
-                    key, serialized(routes.ROUTE, routes.unplanned_route(idle))
+                limits,
+                lambda key=key, limits=limits: table.route_entry(  # type: ignore[misc]
+                    key, serialized(routes.ROUTE, routes.unplanned_route(*limits))
                 ),
             )
+            await pacer.breathe()
         # First what must be there when nobody can be asked.
         for route in config.routes.values():
             for plan in fall_through_plans(route, config.pools) or ():

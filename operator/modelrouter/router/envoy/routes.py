@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
-from modelrouter.api.router_config import PoolConfig
+from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
 from modelrouter.router.envoy.clusters import needs_only_its_model, ready_mark
 from modelrouter.router.envoy.endpoints import METADATA
@@ -86,7 +86,7 @@ def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
         "route": _action(
             _chain(groups),
             timeout_ms=plan.timeout_ms,
-            idle_ms=plan.idle_ms and plan.idle_ms + len(plan.chain) * plan.per_try_timeout_ms,
+            idle_ms=plan.stall_ms,
             retry_policy={
                 **_retry_policy(plan.idle_ms),
                 "retry_on": retry_on(plan.triggers),
@@ -98,7 +98,7 @@ def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
     }
 
 
-def unplanned_route(idle_ms: int) -> Resource:
+def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
     """`Route` of the chains that no plan stands for; the rest comes in headers."""
     return {
         "name": "unplanned",
@@ -107,15 +107,26 @@ def unplanned_route(idle_ms: int) -> Resource:
         "route": _action(
             _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE),
             timeout_ms=0,
-            idle_ms=idle_ms and idle_ms + LONGEST_CHAIN * STREAM_PER_TRY_TIMEOUT_MS,
+            idle_ms=stall_ms,
             retry_policy={**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0},
         ),
     }
 
 
-def unplanned_key(idle_ms: int) -> str:
+def unplanned_key(idle_ms: int, stall_ms: int) -> str:
     """What stands for it in `x-mr-plan`."""
-    return f"*{idle_ms}" if idle_ms else "*"
+    return f"*{idle_ms}.{stall_ms}" if idle_ms else "*"
+
+
+def unplanned_limits(routes: Iterable[RouteConfig]) -> Iterable[tuple[int, int]]:
+    """The limits on silence, in milliseconds, that unplanned chains of these routes may need."""
+    yield 0, 0
+    for idle_ms, per_try_ms in {
+        (route.idle_timeout_ms, route.retry.per_try_timeout_ms or STREAM_PER_TRY_TIMEOUT_MS)
+        for route in routes
+    }:
+        for attempts in range(1, LONGEST_CHAIN + 1):
+            yield idle_ms, idle_ms + attempts * per_try_ms
 
 
 def _group(n: int, cluster: str) -> Resource:

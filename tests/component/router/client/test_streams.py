@@ -162,11 +162,6 @@ async def test_a_silence_beyond_the_limit_ends_a_stream(
     assert 0.9 < await silent(http, servers, "lively") < 3
 
 
-@pytest.mark.xfail(
-    reason="when the time for the first byte runs out, Envoy forgets the running limit on silence",
-    raises=httpx.ReadTimeout,
-    strict=False,
-)
 async def test_a_silence_ends_a_stream_also_when_it_begins_early(
     http: httpx.AsyncClient, servers: Servers
 ) -> None:

@@ -59,7 +59,7 @@ def test_a_plan_that_envoy_does_not_have_is_spelled_out() -> None:
     assert response.headers["x-envoy-max-retries"] == "2"
     assert response.headers["x-envoy-retriable-status-codes"] == "429"
     assert response.headers["x-envoy-upstream-rq-timeout-ms"] == "0"
-    assert response.headers["x-mr-idle"] == "60000"
+    assert response.headers["x-mr-idle"] == "60000.660000"
     assert response.headers["x-mr-hash"] == "00ff"
 
 
