@@ -29,7 +29,8 @@ HEADERS = (
     "x-stainless-runtime-version: 3.11.7\r\nx-stainless-async: false\r\n"
     "x-stainless-retry-count: 0\r\nx-stainless-read-timeout: 600\r\n"
 )
-EVENT, LAST_EVENT = b"data: {", b"data: [DONE]"
+EVENT, LAST_EVENT = b" token", b"data: [DONE]"
+"""What every event adds to the text. A proxy may join events, but must not lose any."""
 
 
 @dataclass(frozen=True, slots=True)

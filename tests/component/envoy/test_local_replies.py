@@ -37,7 +37,7 @@ def test_models(served: Rig) -> None:
     assert served.request("GET", "/v1/models?limit=1").json == answer.json
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"]
-    assert not served.agent.requests
+    assert not [asked for asked in served.agent.requests if asked.path != "/healthz"]
 
 
 @pytest.mark.parametrize("path", ["org/model", "org%2Fmodel"])
@@ -68,7 +68,7 @@ def test_wrong_methods(served: Rig, method: str, path: str, allowed: str) -> Non
     answer = served.request(method, path)
     assert (answer.status, answer.headers["allow"]) == (405, allowed)
     assert answer.error["type"] == "invalid_request_error"
-    assert not served.agent.requests
+    assert not [asked for asked in served.agent.requests if asked.path != "/healthz"]
 
 
 def test_audio(served: Rig) -> None:

@@ -137,6 +137,7 @@ async def test_what_is_closed_without_the_agent(router: Router, fleet: Fleet, ab
             if absence == "killed":
                 # Its socket is gone before its successor's is there.
                 os.kill(agent, signal.SIGKILL)
+            await asyncio.sleep(0.1)  # What the agent decided a moment ago holds a moment longer.
             open_, unknown, *refused = await asyncio.gather(
                 ask("assistant"),
                 ask("nobody"),
