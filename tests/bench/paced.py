@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from functools import cache
 from typing import cast
 
 import httptools
@@ -22,14 +23,15 @@ HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
-def chunk(model: str, text: str) -> bytes:
-    """One event, as a chunk of the response."""
+@cache
+def chunk(model: str, number: int) -> bytes:
+    """One event, as a chunk of the response. No two are alike: LiteLLM ends streams that repeat."""
     event = {
         "id": "chatcmpl-7d5e0c6b9a",
         "object": "chat.completion.chunk",
         "created": 1760000000,
         "model": model,
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+        "choices": [{"index": 0, "delta": {"content": f" token {number}"}, "finish_reason": None}],
     }
     data = f"data: {json.dumps(event)}\n\n".encode()
     return b"%x\r\n%b\r\n" % (len(data), data)
@@ -57,7 +59,7 @@ class Stream(asyncio.Protocol):
         if not body:
             self._transport.write(HEALTHY)
             return
-        self._event = chunk(json.loads(body)["model"], " token")
+        self._model = json.loads(body)["model"]
         self._left = self._events
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time()
@@ -67,7 +69,7 @@ class Stream(asyncio.Protocol):
     def _write(self) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(self._event)
+        self._transport.write(chunk(self._model, self._left))
         self._left -= 1
         if not self._left:
             self._transport.write(END)
