@@ -1,7 +1,7 @@
 """What the agent's own work costs, function by function: `python -m bench.decisions [--profile]`.
 
-No Envoy and no sockets: requests are fed to the protocol as bytes, and log entries to the intake
-as the messages that Envoy sends. For whoever makes the agent faster.
+No Envoy and no sockets: requests are fed to the protocol as bytes, and the access log is read
+line by line. For whoever makes the agent faster.
 """
 
 from __future__ import annotations
@@ -16,23 +16,32 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-from envoy.service.accesslog.v3 import als_pb2  # type: ignore[import-untyped]
+from typing import cast
 
 from bench import bodies, manifests
 from bench.asking import HEAD
 from bench.systems import MODEL
 from modelrouter.api.manifests import load_manifests
 from modelrouter.plan.routers import choose_router, plan_router
-from modelrouter.router.accesslog.intake import Intake
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.protocol import DecisionProtocol
 from modelrouter.router.decisions.service import DecisionService
+from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 from modelrouter.router.envoy.resources import ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
 
 CHUNK = 65536
+_LOGGED = {
+    "%RESP(X-MR-ROUTE)%": MODEL,
+    "%RESP(X-MR-REASON)%": "rule default",
+    "%UPSTREAM_CLUSTER%": f"{MODEL}-first",
+    "%UPSTREAM_REQUEST_ATTEMPT_COUNT%": "1",
+    "%RESPONSE_CODE%": "200",
+    "%DURATION%": "2",
+    "%RESPONSE_DURATION%": "1",
+    "%DYNAMIC_METADATA(usage:prompt_tokens)%": "210",
+    "%DYNAMIC_METADATA(usage:completion_tokens)%": "56",
+}
 
 
 class Sink:
@@ -79,41 +88,21 @@ def ask_all(service: DecisionService, requests: Sequence[bytes]) -> Callable[[],
     return run
 
 
-def take_all(ledger: Ledger, count: int, per_message: int = 100) -> Callable[[], None]:
-    """Give log entries to the intake, some in each message."""
-    messages = [_log_message(per_message) for _ in range(count // per_message)]
-    intake = Intake([ledger.record])
+def take_all(ledger: Ledger, count: int) -> Callable[[], None]:
+    """Read lines of the access log and count them."""
+    lines = [_log_line() for _ in range(count)]
 
     def run() -> None:
-        for message in messages:
-            intake.take(als_pb2.StreamAccessLogsMessage.FromString(message))
+        for line in lines:
+            ledger.record(read_line(line.decode("latin-1")))
 
     return run
 
 
-def _log_message(entries: int) -> bytes:
-    message = als_pb2.StreamAccessLogsMessage()
-    for _ in range(entries):
-        entry: Any = message.http_logs.log_entry.add()
-        common, request, response = entry.common_properties, entry.request, entry.response
-        common.upstream_cluster = f"{MODEL}-first"
-        common.upstream_request_attempt_count = 1
-        common.upstream_remote_address.socket_address.address = "127.0.0.1"
-        common.upstream_remote_address.socket_address.port_value = 20001
-        common.start_time.GetCurrentTime()
-        common.duration.nanos = 1_500_000
-        common.time_to_first_upstream_rx_byte.nanos = 1_200_000
-        common.custom_tags["mr.stream"] = "false"
-        request.request_id = str(uuid.uuid4())
-        request.request_method = 3
-        request.path = "/v1/chat/completions"
-        request.request_body_bytes = 1032
-        response.response_code.value = 200
-        response.response_body_bytes = 600
-        response.response_headers["x-mr-route"] = MODEL
-        response.response_headers["x-mr-reason"] = "rule default"
-    data: bytes = message.SerializeToString()
-    return data
+def _log_line() -> bytes:
+    values = {**_LOGGED, "%REQ(X-REQUEST-ID)%": str(uuid.uuid4())}
+    fields = LINE_FORMAT.rstrip("\n").split(SEPARATOR)
+    return SEPARATOR.join(values.get(field, "-") for field in fields).encode()
 
 
 def main() -> None:
@@ -131,7 +120,7 @@ def main() -> None:
             name = f"decision, {size} KB, model {'last' if last else 'first'}"
             _report(name, count, ask_all(service, questions(body, count)), options.profile)
     count = options.count
-    _report("access log entry", count, take_all(ledger, count), options.profile)
+    _report("access log line", count, take_all(ledger, count), options.profile)
 
 
 def _report(name: str, count: int, run: Callable[[], None], profile: bool) -> None:

@@ -8,13 +8,14 @@ import signal
 import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import structlog
 import uvloop
 from aiohttp import web
 
-from modelrouter.router.accesslog import accesslog_handler
+from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import make_registry
 from modelrouter.router.admin import make_app
@@ -22,6 +23,7 @@ from modelrouter.router.agent import Agent
 from modelrouter.router.decisions.protocol import DecisionServer
 from modelrouter.router.discovery import Store, discovery_handler, serve
 from modelrouter.router.envoy.bootstrap import bootstrap
+from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
 from modelrouter.router.inputs import ConfigSource, FileSource, Inputs
@@ -61,11 +63,14 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
     last_good = LastGoodConfig(settings.state_dir) if settings.state_dir else None
     agent = Agent(envoy, ledger, store, last_good)
     async with AsyncExitStack() as stack:
+        pipe = LogPipe(Path(envoy.log_pipe), read_line, ledger.record)
+        pipe.open()
+        stack.callback(pipe.close)
         decisions = DecisionServer(envoy.decision_socket, agent.decide)
         stack.push_async_callback(decisions.stop)
         control = await serve(
             settings.runtime_dir / "control.sock",
-            [discovery_handler(store), accesslog_handler([ledger.record])],
+            [discovery_handler(store)],
         )
         stack.push_async_callback(control.stop, None)
         admin = await stack.enter_async_context(EnvoyAdmin(settings.runtime_dir / "admin.sock"))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import httptools
 
 from modelrouter.api.router_config import RouterConfig
-from modelrouter.router.accesslog.intake import accesslog_handler
+from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.discovery.server import discovery_handler, serve
 from modelrouter.router.discovery.store import Store
@@ -27,6 +27,7 @@ from modelrouter.router.envoy.bootstrap import bootstrap
 from modelrouter.router.envoy.foreseen import plan
 from modelrouter.router.envoy.plans import Plan, routing_headers
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
+from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.standalone.envoy_binary import find_envoy
 
@@ -246,12 +247,12 @@ class Rig:
             config.write_text(json.dumps(bootstrap(self.settings)))
             command = [str(find_envoy()), "-c", str(config), "--disable-hot-restart"]
             command += [
-                "--file-flush-interval-msec",
-                "50",
                 "--concurrency",
                 "1",
                 "-l",
                 "warning",
+                "--file-flush-interval-msec",
+                "10",
                 "--log-path",
                 str(log),
             ]
@@ -278,7 +279,9 @@ class Rig:
     async def _start(self) -> None:
         self.store = Store()
         self.builder = ResourceBuilder(self.settings)
-        handlers = (discovery_handler(self.store), accesslog_handler((self.records.append,)))
+        self._pipe = LogPipe(Path(self.settings.log_pipe), read_line, self.records.append)
+        self._pipe.open()
+        handlers = (discovery_handler(self.store),)
         self._grpc = await serve(Path(self.settings.control_socket), handlers)
         await self._start_agent()
 
@@ -298,6 +301,7 @@ class Rig:
         for backend in self._backends:
             await _close(backend.listening, backend)
         await self._grpc.stop(None)
+        self._pipe.close()
 
     def record(self, request_id: str) -> RequestRecord:
         """The access log entry of a request."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelrouter.router.accesslog.record import REASON_HEADER, ROUTE_HEADER
 from modelrouter.router.envoy.local_replies import local_reply_config
+from modelrouter.router.envoy.log_lines import LINE_FORMAT
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
@@ -17,10 +17,8 @@ from modelrouter.router.envoy.settings import EnvoySettings
 
 CONTROL_CLUSTER = "_control"
 AGENT_CLUSTER = "_agent"
-LOGGED_RESPONSE_HEADERS = (ROUTE_HEADER, REASON_HEADER)
 STALLED_CLIENT_MS = 300_000
 CONNECTION_BUFFER_BYTES = 1024 * 1024
-LOG_BUFFER_BYTES = 64 * 1024
 ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
 
 
@@ -102,18 +100,12 @@ def _without_control_headers() -> Resource:
 
 
 def access_log(settings: EnvoySettings) -> Resource:
-    """One entry per request, to the agent."""
+    """One line per request, to the agent."""
     return {
         "name": "agent",
         "typed_config": message(
-            "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
-            common_config={
-                "log_name": "requests",
-                "transport_api_version": "V3",
-                "grpc_service": {"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}},
-                "buffer_flush_interval": duration(settings.log_flush_ms),
-                "buffer_size_bytes": LOG_BUFFER_BYTES,
-            },
-            additional_response_headers_to_log=list(LOGGED_RESPONSE_HEADERS),
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            path=settings.log_pipe,
+            log_format={"text_format_source": {"inline_string": LINE_FORMAT}},
         ),
     }

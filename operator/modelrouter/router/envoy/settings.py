@@ -23,8 +23,6 @@ class EnvoySettings:
     max_body_bytes: int = 32 * 1024 * 1024
     decision_timeout_ms: int = 1000
     initial_fetch_timeout_ms: int = 5000
-    log_flush_ms: int = 10
-    """How late the agent may learn that a request has ended; limits on concurrency wait for it."""
     token_usage: bool = True
     """Whether Envoy reads the tokens used from answers: some 12 µs per answer, and 6 µs per event
     of those streams whose clients asked for `include_usage`."""
@@ -39,13 +37,18 @@ class EnvoySettings:
 
     @property
     def control_socket(self) -> str:
-        """Where the agent serves xDS and takes the access log, both over gRPC."""
+        """Where the agent serves xDS, over gRPC."""
         return str(self.directory / "control.sock")
 
     @property
     def void_socket(self) -> str:
         """Where Envoy itself answers for pools without endpoints."""
         return str(self.directory / "void.sock")
+
+    @property
+    def log_pipe(self) -> str:
+        """The named pipe of the access log, made by the agent before Envoy starts."""
+        return str(self.directory / "requests.pipe")
 
     @property
     def admin_socket(self) -> str:

@@ -1,88 +1,92 @@
-"""How access log entries are read."""
+"""How access log lines become records."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
+
 import pytest
-from envoy.data.accesslog.v3 import accesslog_pb2
-from envoy.service.accesslog.v3 import als_pb2
-from google.protobuf import json_format
 
-from modelrouter.router.accesslog.intake import Intake
-from modelrouter.router.accesslog.record import read_entry
+from modelrouter.router.accesslog.pipe import LogPipe
+from modelrouter.router.accesslog.record import RequestRecord
+from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 
-FULL = {
-    "common_properties": {
-        "upstream_cluster": "pool-b",
-        "upstream_remote_address": {"socket_address": {"address": "10.0.0.7", "port_value": 8000}},
-        "start_time": "2026-01-02T03:04:05.500Z",
-        "duration": "1.250s",
-        "time_to_first_upstream_rx_byte": "0.200s",
-        "upstream_request_attempt_count": 2,
-        "metadata": {
-            "filter_metadata": {
-                "usage": {"prompt_tokens": 11, "completion_tokens": 22},
-            }
-        },
-    },
-    "request": {
-        "request_id": "abc",
-        "request_method": "POST",
-        "path": "/v1/chat/completions",
-        "request_body_bytes": 100,
-    },
-    "response": {
-        "response_code": 200,
-        "response_body_bytes": 300,
-        "response_headers": {"x-mr-route": "chat", "x-mr-reason": "rule:default"},
-    },
-}
+FULL = ("abc", "chat", "rule:default", "pool-b", "2", "200", "1250", "200", "11", "22")
+RECORD = RequestRecord("abc", "chat", "rule:default", "pool-b", 2, 200, 1250.0, 200.0, 11, 22)
 
 
-def entry(spec):
-    return json_format.ParseDict(spec, accesslog_pb2.HTTPAccessLogEntry())
+def line(*fields: str) -> str:
+    return SEPARATOR.join(fields)
 
 
-def test_a_full_entry():
-    record = read_entry(entry(FULL))
-    assert record.request_id == "abc"
-    assert (record.route, record.reason) == ("chat", "rule:default")
-    assert record.pool == "pool-b"
-    assert record.attempts == 2
-    assert record.status == 200
-    assert record.duration_ms == pytest.approx(1250)
-    assert record.first_byte_ms == pytest.approx(200)
-    assert (record.prompt_tokens, record.completion_tokens) == (11, 22)
+def test_a_full_line() -> None:
+    assert read_line(line(*FULL)) == RECORD
 
 
-def test_an_empty_entry():
-    record = read_entry(entry({}))
+def test_what_envoy_does_not_say() -> None:
+    record = read_line(line("abc", "-", "-", "-", "0", "0", "3", "-", "-", "-"))
     assert (record.route, record.reason, record.pool) == ("", "", "")
-    assert (record.status, record.attempts, record.duration_ms) == (0, 0, 0)
-    assert record.first_byte_ms is None
-    assert record.prompt_tokens is None
+    assert (record.first_byte_ms, record.prompt_tokens, record.completion_tokens) == (None,) * 3
 
 
-def message(*entries):
-    logs = als_pb2.StreamAccessLogsMessage()
-    logs.http_logs.log_entry.extend(entries)
-    return logs
+@pytest.mark.parametrize("text", ["", "nonsense", line(*FULL[:5]), line(*FULL[:4], "x", *FULL[5:])])
+def test_what_is_no_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_line(text)
 
 
-def test_a_consumer_that_fails_does_not_keep_records_from_the_others(caplog):
-    records = []
-
-    def fail(record):
-        raise RuntimeError("no")
-
-    intake = Intake([fail, records.append])
-    intake.take(message(entry(FULL), entry(FULL)))
-    assert len(records) == 2
-    assert intake.failures == 2
-    assert len(caplog.records) == 1, "one complaint stands for many"
+def test_the_format_has_a_field_for_each_value() -> None:
+    assert LINE_FORMAT.endswith("\n")
+    assert len(LINE_FORMAT.split(SEPARATOR)) == len(FULL)
 
 
-def test_a_request_that_still_runs_is_not_a_record():
-    records = []
-    running = entry({"common_properties": {"intermediate_log_entry": True}})
-    Intake([records.append]).take(message(running, entry(FULL)))
-    assert len(records) == 1
+async def arrived(records: list[RequestRecord], count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(records) < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_lines_arrive_in_any_pieces(tmp_path: Path) -> None:
+    records: list[RequestRecord] = []
+    pipe = LogPipe(tmp_path / "log", read_line, records.append)
+    pipe.open()
+    with (tmp_path / "log").open("wb", buffering=0) as writer:
+        whole = (line(*FULL) + "\n").encode()
+        for piece in (whole[:7], whole[7:] + whole + b"broken\n" + whole[:-1], b"\n"):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        await arrived(records, 3)
+    assert records == [RECORD] * 3
+    assert pipe.unreadable == 1
+    pipe.close()
+
+
+async def test_a_consumer_that_fails_does_not_end_the_log(tmp_path: Path) -> None:
+    records: list[RequestRecord] = []
+
+    def fail_first(record: RequestRecord) -> None:
+        records.append(record)
+        if len(records) == 1:
+            raise RuntimeError("no")
+
+    pipe = LogPipe(tmp_path / "log", read_line, fail_first)
+    pipe.open()
+    with (tmp_path / "log").open("wb", buffering=0) as writer:
+        writer.write((line(*FULL) + "\n").encode() * 2)
+        await arrived(records, 2)
+    pipe.close()
+
+
+async def test_the_next_agent_reads_on_in_the_same_pipe(tmp_path: Path) -> None:
+    records: list[RequestRecord] = []
+    first = LogPipe(tmp_path / "log", read_line, records.append)
+    first.open()
+    writer = os.open(tmp_path / "log", os.O_WRONLY)
+    first.close()
+    second = LogPipe(tmp_path / "log", read_line, records.append)
+    second.open()
+    os.write(writer, (line(*FULL) + "\n").encode())
+    await arrived(records, 1)
+    os.close(writer)
+    second.close()

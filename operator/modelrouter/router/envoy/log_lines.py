@@ -1,0 +1,46 @@
+"""The access log: one line of text per request, and how it is read back.
+
+Only what is counted is in it; Envoy and the agent both pay for every field of every request.
+"""
+
+from __future__ import annotations
+
+from modelrouter.router.accesslog.record import RequestRecord
+
+# Control characters other than the tab cannot be in a header, Envoy refuses them.
+SEPARATOR = "\x1f"
+
+_FIELDS = (
+    "%REQ(X-REQUEST-ID)%",
+    "%RESP(X-MR-ROUTE)%",
+    "%RESP(X-MR-REASON)%",
+    "%UPSTREAM_CLUSTER%",
+    "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "%RESPONSE_CODE%",
+    "%DURATION%",
+    "%RESPONSE_DURATION%",
+    "%DYNAMIC_METADATA(usage:prompt_tokens)%",
+    "%DYNAMIC_METADATA(usage:completion_tokens)%",
+)
+LINE_FORMAT = SEPARATOR.join(_FIELDS) + "\n"
+
+_ABSENT = "-"
+
+
+def read_line(line: str) -> RequestRecord:
+    """One line, without its end. Raises `ValueError` for what is no line of this log."""
+    (
+        request_id, route, reason, pool, attempts, status, duration, first_byte, prompt, completion,
+    ) = line.split(SEPARATOR)  # fmt: skip
+    return RequestRecord(
+        request_id,
+        "" if route == _ABSENT else route,
+        "" if reason == _ABSENT else reason,
+        "" if pool == _ABSENT else pool,
+        int(attempts),
+        int(status),
+        float(duration),
+        None if first_byte == _ABSENT else float(first_byte),
+        None if prompt == _ABSENT else int(float(prompt)),
+        None if completion == _ABSENT else int(float(completion)),
+    )
