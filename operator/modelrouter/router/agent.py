@@ -8,18 +8,20 @@ decisions follow the new policy; what nobody names any more is taken away a litt
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from modelrouter.api.router_config import PoolConfig, RouterConfig
+from modelrouter.policy.compiling import Policy
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import PoolGauge, Programmed
 from modelrouter.router.decisions.service import DecisionService
-from modelrouter.router.discovery.store import Store
+from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.inputs import Inputs, Secrets
@@ -30,6 +32,18 @@ log = structlog.get_logger(__name__)
 
 REMOVAL_DELAY_SECONDS = 2.0
 """Longer than a request can be between its decision and its routing."""
+
+
+class Prepared(NamedTuple):
+    """A configuration with all that is made of it."""
+
+    config: RouterConfig
+    policy: Policy
+    resources: EnvoyResources
+    both: ResourceSet
+    """Its resources beside those in force."""
+    alone: ResourceSet
+    """Its resources without any others."""
 
 
 class Agent:
@@ -65,33 +79,46 @@ class Agent:
         if inputs.document is None:
             return False
         try:
-            config = await self._reader.read(inputs.document)
-            policy = await self.decide.compile(config)
+            # In a thread, so that decisions go on meanwhile: a thousand routes take a second.
+            ready = await asyncio.to_thread(asyncio.run, self._prepare(inputs, inputs.document))
         except (InvalidConfigError, ValueError) as error:
             self.programmed.rejected += 1
             self._invalid = {"source": "configuration", "message": str(error)}
             log.error("configuration rejected; the last one stays in force", reason=str(error))
             return False
         self._invalid = None
-        wanted = await self._builder.build(config, inputs.secrets)
-        if not await self._push(self._current.joined_with(wanted), config.version, superseded):
-            return False
-        self._take_over(config, inputs.secrets)
-        self.decide.use(policy, wanted.plans)
-        self._current = wanted
-        self._schedule_removal()
-        if self._last_good is not None:
-            self._last_good.save(inputs)
-        return True
-
-    async def _push(
-        self, resources: EnvoyResources, version: str, superseded: asyncio.Event
-    ) -> bool:
-        """Give resources to Envoy and wait until it has answered. False if superseded."""
         if self._removal is not None:
             self._removal.cancel()
         started = time.monotonic()
-        self._store.update(resources.as_set(), version)
+        version = ready.config.version
+        self._store.update(ready.both, version)
+        if not await self._acknowledged(version, superseded):
+            # What Envoy may have got of it by now must stay known until a later removal.
+            self._current = self._current.joined_with(ready.resources)
+            return False
+        log.debug("acknowledged", version=version, ms=round((time.monotonic() - started) * 1e3, 1))
+        self._take_over(ready.config, inputs.secrets)
+        self.decide.use(ready.policy, ready.resources.plans)
+        self._current = ready.resources
+        self._removal = asyncio.get_running_loop().call_later(
+            REMOVAL_DELAY_SECONDS, lambda: self._store.update(ready.alone, version)
+        )
+        if self._last_good is not None:
+            await asyncio.to_thread(self._last_good.save, inputs)
+        # What is new lives as long as the configuration: the collector need not look at it.
+        gc.freeze()
+        return True
+
+    async def _prepare(self, inputs: Inputs, document: Mapping[str, Any]) -> Prepared:
+        """Everything that takes time. Raises `ValueError` for what cannot be brought into force."""
+        config = await self._reader.read(document)
+        policy = await self.decide.compile(config)
+        resources = await self._builder.build(config, inputs.secrets)
+        both = self._current.joined_with(resources).as_set()
+        return Prepared(config, policy, resources, both, resources.as_set())
+
+    async def _acknowledged(self, version: str, superseded: asyncio.Event) -> bool:
+        """Wait until Envoy has answered. False if newer inputs came before."""
         acknowledged = asyncio.create_task(self._store.acknowledged(version))
         newer = asyncio.create_task(superseded.wait())
         done, pending = await asyncio.wait(
@@ -102,12 +129,9 @@ class Agent:
             with suppress(asyncio.CancelledError):
                 await task
         if acknowledged not in done:
-            # What Envoy may have got of it by now must stay known until a later removal.
-            self._current = resources
             return False
         if not acknowledged.result():
             self.programmed.rejected += 1
-        log.debug("acknowledged", version=version, ms=round((time.monotonic() - started) * 1e3, 1))
         return True
 
     def _take_over(self, config: RouterConfig, secrets: Secrets) -> None:
@@ -128,13 +152,6 @@ class Agent:
                 routes=len(config.routes),
                 pools=len(config.pools),
             )
-
-    def _schedule_removal(self) -> None:
-        current, version = self._current, self.programmed.version
-        loop = asyncio.get_running_loop()
-        self._removal = loop.call_later(
-            REMOVAL_DELAY_SECONDS, lambda: self._store.update(current.as_set(), version)
-        )
 
     # Health
 

@@ -41,7 +41,8 @@ class Resource:
     def version(self) -> str:
         """A short hash of the bytes, the same in every process."""
         if self._version is None:
-            self._version = hashlib.blake2b(self.body, digest_size=8).hexdigest()
+            # Processors hash SHA-1 by themselves: 6 MB of routes take 3 ms.
+            self._version = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()[:16]
         return self._version
 
     def __eq__(self, other: object) -> bool:

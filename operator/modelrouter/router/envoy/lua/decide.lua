@@ -113,11 +113,11 @@ function envoy_on_request(h)
   if find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true) then
     h:streamInfo():dynamicMetadata():set("mr.usage", "asked", true)
   end
-  local model, from, to, streamed, tokens = asked_for(text)
+  local model, from, to, streamed, tokens, featureless = asked_for(text)
   local kind
   if model then
     kind = headers:get(":path") .. "\n" .. model .. (streamed and "\n1" or "\n0")
-    local plan = find_shared(h, headers, kind, text, tokens)
+    local plan = find_shared(h, headers, kind, text, tokens, featureless)
     if plan then
       headers:replace("x-mr-plan", plan)
       h:clearRouteCache()

@@ -39,13 +39,67 @@ end
 -- A member of the top level that has nothing but flat ones behind it, up to the end of the body.
 local FLAT_END = "^[^{}%[%]]*}[ \t\r\n]*$"
 
--- What a request asks for: model, position of its value, whether streamed, and the number of tokens
--- asked for. Nil when that takes more than a look.
+local HEADS = {
+  '^{"model": ?"([^"\\%c]+)", ?"messages": ?%[{',
+  '^{"messages": ?%[{()',
+}
+local OPTIONS_OF_STREAM = '"stream_options"[ \t\r\n]*:[ \t\r\n]*%b{}'
+
+-- The commonest shape: texts in `messages`, and nothing but flat members before and behind. All that
+-- is looked for begins with a byte that is rare in texts, and only that makes it fast: brackets
+-- cannot be written otherwise, and behind a quote within a text there is always a backslash.
+local function simply_asked_for(text)
+  local _, head, model = find(text, HEADS[1])
+  if not head then
+    _, head = find(text, HEADS[2])
+    model = nil
+  end
+  if not head or find(text, "[{", head + 1, true) or find(text, "[ ", 1, true) or find(text, ":{", 1, true)
+    or find(text, ": {", 1, true) or find(text, ":  ", 1, true) or find(text, "\n", 1, true)
+    or find(text, "\t", 1, true) or find(text, "\r", 1, true) then
+    return nil
+  end
+  local stop = find(text, "}]", head + 1, true)
+  if not stop then return nil end
+  local tail = sub(text, stop + 2)
+  if not find(tail, FLAT_END) or find(tail, "\\", 1, true) then return nil end
+  local from, to
+  if model then
+    if find(tail, '"model"', 1, true) then return nil end
+    from = find(text, '"', 9, true)
+    to = from + #model + 1
+  else
+    local at = find(tail, '"model"', 1, true)
+    if not at or find(tail, '"model"', at + 7, true) then return nil end
+    local start, last, name = find(tail, '^: ?"([^"%c]+)"', at + 7)
+    if not start then return nil end
+    model, to = name, stop + 1 + last
+    from = to - #name - 1
+  end
+  local flag, streamed = find(tail, '"stream"', 1, true), false
+  if flag then
+    local value = tail:match("^: ?(%l+)", flag + 8)
+    if value ~= "true" and value ~= "false" or find(tail, '"stream"', flag + 8, true) then return nil end
+    streamed = value == "true"
+  end
+  local tokens, limit = 0, find(tail, '_tokens"', 1, true)
+  if limit then
+    tokens = tonumber(tail:match("^: ?(%d+)", limit + 8))
+    if not tokens or find(tail, '_tokens"', limit + 8, true) then return nil end
+  end
+  return model, from, to, streamed, tokens, true
+end
+
+-- What a request asks for: model, position of its value, whether streamed, the number of tokens
+-- asked for, and whether it surely needs no feature. Nil when that takes more than a look.
 local function asked_for(text)
+  local simple, start, stop, is_streamed, most = simply_asked_for(text)
+  if simple then return simple, start, stop, is_streamed, most, true end
   local at = find(text, '"model"', 1, true)
   if not at or find(text, '"model"', at + 7, true) then return nil end
   -- Keys might be written with escapes of letters.
-  if find(text, "\\u006", 1, true) or find(text, "\\u007", 1, true) or find(text, 'udio"', 1, true) then return nil end
+  if find(text, "\\u00", 1, true) and (find(text, "\\u006", 1, true) or find(text, "\\u007", 1, true)) then return nil end
+  if find(text, '_audio"', 1, true) or find(text, '"audio"', 1, true) then return nil end
   local from, to, model = find(text, '^[ \t\r\n]*:[ \t\r\n]*"([^"\\%c]+)"', at + 7)
   if not from then return nil end
   from = to - #model - 1
@@ -53,7 +107,7 @@ local function asked_for(text)
   local rest = sub(text, math.max(at, flag or 0))
   local head = find(text, '^[ \t\r\n]*{[ \t\r\n]*"model"')
   if flag then
-    local tail = sub(text, flag + 8):gsub('"stream_options"[ \t\r\n]*:[ \t\r\n]*%b{}', "", 1)
+    local tail = sub(text, flag + 8):gsub(OPTIONS_OF_STREAM, "", 1)
     local value, behind = tail:match("^[ \t\r\n]*:[ \t\r\n]*(%l+)(.*)$")
     if not value or not find(behind, FLAT_END) or find(text, '"stream"', flag + 8, true) then return nil end
     if value ~= "true" and value ~= "false" then return nil end
@@ -70,12 +124,14 @@ local function asked_for(text)
     tokens = tonumber(text:match("^[ \t\r\n]*:[ \t\r\n]*(%d+)", limit + 8))
     if not tokens or find(text, '_tokens"', limit + 8, true) then return nil end
   end
-  return model, from, to, streamed, tokens
+  return model, from, to, streamed, tokens, false
 end
 
-local NEEDLES = { '"tools"', '"functions"', '"response_format"', "mage_url", "_image" }
+local NEEDLES = { '"tools"', '"response_format"', "mage_url", "_image" }
 
 local function needs_features(text)
+  if find(text, '"functions"', 1, true) then return true end
+  if not find(text, '"type"', 1, true) then return false end -- all of the others have one
   for n = 1, #NEEDLES do
     if find(text, NEEDLES[n], 1, true) then return true end
   end
@@ -83,6 +139,7 @@ local function needs_features(text)
 end
 
 local shared, shared_count, MOST_SHARED = {}, 0, 4096
+local RENEWAL_MS = 10
 
 local function values_of(headers, vary)
   local text = ""
@@ -93,11 +150,17 @@ end
 local function now(h) return tonumber(h:timestamp()) end
 
 -- The plan of a decision that holds for this request, or nil.
-local function find_shared(h, headers, kind, text, tokens)
+local function find_shared(h, headers, kind, text, tokens, featureless)
   local common = shared[kind]
   local entry = common and common.entries[values_of(headers, common.vary)]
-  if not entry or entry.until_ms < now(h) or #text / 2 + 16 + tokens > entry.most_tokens
-    or entry.features and needs_features(text) then
+  if not entry or #text / 2 + 16 + tokens > entry.most_tokens
+    or entry.features and not featureless and needs_features(text) then
+    return nil
+  end
+  local moment = now(h)
+  if moment > entry.until_ms then
+    -- One request asks again, the others go on for the moment that this takes.
+    if moment < entry.stale_ms then entry.until_ms = moment + RENEWAL_MS end
     return nil
   end
   local choices = entry.choices
@@ -136,6 +199,7 @@ local function keep_shared(h, headers, kind, text)
   end
   common.entries[values_of(headers, vary)] = {
     until_ms = now(h) + tonumber(lasts),
+    stale_ms = now(h) + 2 * tonumber(lasts),
     most_tokens = tonumber(most),
     features = features == "1",
     key_header = key_header,
