@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import stat
 import time
 from dataclasses import replace
@@ -37,7 +36,7 @@ async def test_an_acknowledged_version_is_live(stage, build):
 
 async def test_the_socket_is_for_owner_and_group(stage, build):
     await stage.start_agent()
-    mode = os.stat(stage.home / "agent.sock").st_mode
+    mode = (stage.home / "agent.sock").stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o660
 

@@ -25,9 +25,9 @@ from modelrouter.router.discovery.server import discovery_handler, serve
 from modelrouter.router.discovery.store import Store
 from modelrouter.router.envoy.bootstrap import bootstrap
 from modelrouter.router.envoy.foreseen import plan
+from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.plans import Plan, routing_headers
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
-from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.standalone.envoy_binary import find_envoy
 
@@ -294,7 +294,7 @@ class Rig:
     async def _stop_agent(self) -> None:
         await _close(self._listening, self.agent)
         with suppress(FileNotFoundError):
-            Path(self.settings.decision_socket).unlink()  # noqa: ASYNC240
+            Path(self.settings.decision_socket).unlink()
 
     async def _stop(self) -> None:
         await self._stop_agent()
