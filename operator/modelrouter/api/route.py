@@ -177,7 +177,7 @@ class Timeout(StrictModel):
     """Time for a whole answer that is not streamed, all attempts included. Streamed answers have
     no such limit."""
     idle: PositiveDuration = "60s"
-    """Longest silence within a streamed answer."""
+    """Longest silence within a streamed answer, also before its first byte."""
 
 
 class Sticky(StrictModel):
