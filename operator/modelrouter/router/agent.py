@@ -114,8 +114,9 @@ class Agent:
         config = await self._reader.read(document)
         policy = await self.decide.compile(config)
         resources = await self._builder.build(config, inputs.secrets)
-        both = self._current.joined_with(resources).as_set()
-        return Prepared(config, policy, resources, both, resources.as_set())
+        both = self._current.joined_with(resources).as_set().with_versions()
+        alone = resources.as_set().with_versions()
+        return Prepared(config, policy, resources, both, alone)
 
     async def _acknowledged(self, version: str, superseded: asyncio.Event) -> bool:
         """Wait until Envoy has answered. False if newer inputs came before."""

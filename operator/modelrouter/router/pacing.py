@@ -1,4 +1,8 @@
-"""Long work on the event loop in slices, so that decisions never wait for it."""
+"""Long work in slices, so that decisions never wait for it.
+
+Configurations are prepared in a thread of their own. It shares the interpreter with the thread that
+decides, and the processors with Envoy, which has its own work with a large configuration.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 import time
 
 SLICE_SECONDS = 0.001
+PAUSE_SECONDS = 0.0005
 
 
 class Pacer:
@@ -17,7 +22,7 @@ class Pacer:
         self._since = time.perf_counter()
 
     async def breathe(self) -> None:
-        """Let others run if this work has held the event loop for a slice's time."""
+        """Pause if this work has gone on for a slice's time."""
         if time.perf_counter() - self._since > SLICE_SECONDS:
-            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE_SECONDS)
             self._since = time.perf_counter()

@@ -40,8 +40,8 @@ SOURCE_PATIENCE_SECONDS = 1.0
 def run(settings: AgentSettings) -> int:
     """Run the agent until SIGTERM or SIGINT; the exit code."""
     configure_logging(settings.log_level, settings.log_format)
-    # A thread that holds the interpreter for 5 ms would be felt by every decision.
-    sys.setswitchinterval(0.001)
+    # A configuration is prepared in a thread; decisions get the interpreter back this soon.
+    sys.setswitchinterval(0.0001)
     source = FileSource(settings.config, settings.secrets, settings.runtime_dir / "problems.json")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, source))
@@ -184,4 +184,4 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 50, 1_000)
+    gc.set_threshold(2_000, 10, 1_000)
