@@ -16,7 +16,7 @@ from modelrouter.router.accounting.metrics import PoolGauge
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 _POOL_GAUGE = re.compile(
     r"^cluster\.(.+)\.(membership_healthy|membership_total|upstream_rq_active)$"
 )

@@ -128,4 +128,9 @@ async def test_nothing_stays_in_flight(http: httpx.AsyncClient, router: Router) 
 
 async def test_facts_of_pools(router: Router) -> None:
     assert await router.metric("modelrouter_pool_info", pool="priced", zone="eu") == 1
-    assert await router.metric("modelrouter_pool_endpoints", pool="priced", state="total") == 1
+
+    async def seen() -> bool:
+        # Envoy is asked about its endpoints twice a second.
+        return await router.metric("modelrouter_pool_endpoints", pool="priced", state="total") == 1
+
+    await eventually(seen)
