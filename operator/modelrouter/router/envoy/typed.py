@@ -47,10 +47,7 @@ _MISSING_FIELDS: dict[str, dict[str, tuple[tuple[str, int, int, str], ...]]] = {
         "RetryPolicy": (("refresh_cluster_on_retry", 14, _Field.TYPE_BOOL, ""),)
     },
     "envoy/extensions/filters/http/lua/v3/lua.proto": {
-        "Lua": (
-            ("filter_context", 6, _Field.TYPE_MESSAGE, ".google.protobuf.Struct"),
-            ("shared_vm_id", 9, _Field.TYPE_STRING, ""),
-        )
+        "Lua": (("filter_context", 6, _Field.TYPE_MESSAGE, ".google.protobuf.Struct"),)
     },
     "envoy/extensions/http/injected_credentials/generic/v3/generic.proto": {
         "Generic": (("header_value_prefix", 3, _Field.TYPE_STRING, ""),)
