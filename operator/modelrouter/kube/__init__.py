@@ -1,0 +1,1 @@
+"""The Kubernetes API as the operator and the agent use it: reading, watching, applying."""
