@@ -36,6 +36,9 @@ ROUTE_LIST = "envoy.config.route.v3.RouteList"
 LUA_FILTER = "envoy.filters.http.lua"
 PLAN_HEADER = "x-mr-plan"
 CHAIN_NAMESPACE = "mr.chain"
+SELECTIONS = 100
+"""How often a retry looks for another host than those before. Least request finds an idle host, such
+as one that just died, three times in four where there are two: 16 looks all fail once in 100."""
 MOST_CATALOGUE_BYTES = 16 * 1024 * 1024
 """Of the list of models; Envoy's default for direct responses is 4 KiB."""
 
@@ -167,7 +170,7 @@ def _retry_policy(idle_ms: int) -> Resource:
                 "retry.host.previous_hosts.v3.PreviousHostsPredicate",
             )
         ],
-        "host_selection_retry_max_attempts": 16,
+        "host_selection_retry_max_attempts": SELECTIONS,
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
     }
     if idle_ms:
