@@ -55,7 +55,7 @@ spec:
   - name: confidential-stays-home
     match: {{dataClasses: [confidential]}}
     targets: [{{pool: {model}-second}}]
-    failover: None
+    failover: [None]
   - name: pictures
     match: {{features: [images]}}
     targets: [{{pool: {model}-second}}]

@@ -14,7 +14,8 @@ DEFAULT_NAMESPACE = "default"
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")
 
 
-def _name(text: str) -> str:
+def check_name(text: str) -> str:
+    """The text, if it is a name; otherwise ValueError."""
     if not _NAME.match(text):
         raise ValueError(
             "a name has at most 63 lower-case letters, digits, '-' and '.', "
@@ -23,7 +24,7 @@ def _name(text: str) -> str:
     return text
 
 
-ObjectName = Annotated[str, AfterValidator(_name)]
+ObjectName = Annotated[str, AfterValidator(check_name)]
 """An RFC 1123 subdomain of at most 63 characters, so that it also fits in a label's value."""
 
 

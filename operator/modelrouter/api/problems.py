@@ -50,9 +50,7 @@ def validation_problems(
     """The errors that pydantic found, each with its location and a message for people."""
     problems: list[tuple[tuple[int | str, ...], str]] = []
     for detail in error.errors(include_url=False, include_input=False):
-        location = tuple(part for part in detail["loc"] if not _is_union_branch(part))
-        if len(location) < len(detail["loc"]) and detail["type"] == "literal_error":
-            continue  # `None` or a list: the list's own errors say what is wrong
+        location = detail["loc"]
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = _unknown_field(str(location[-1]), model_at(model, location[:-1]))
@@ -105,11 +103,6 @@ def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
     if guess:
         return f'unknown field "{name}"; did you mean "{guess}"?'
     return f'unknown field "{name}"; known here: {", ".join(candidates) or "none"}'
-
-
-def _is_union_branch(part: int | str) -> bool:
-    # pydantic names the branch of a union in the location, such as "literal['None']".
-    return isinstance(part, str) and part.startswith(("literal[", "list[", "function-"))
 
 
 def _parts(path: str) -> list[int | str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
+from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, check_name
 from modelrouter.api.pool import Feature
 from modelrouter.api.quantities import PositiveDuration
 from modelrouter.api.strictness import StrictModel, invalid
@@ -111,17 +111,34 @@ class Target(StrictModel):
     """Share of requests, relative to the other targets of the rule. 0: none."""
 
 
+NO_FAILOVER = "None"
+"""Alone in a `failover` list: stay in the pool that was chosen. No pool can be called so, because
+names are lower-case."""
+
+
 def _failover(value: object) -> object:
-    if value is None:
-        raise ValueError('write the text "None" or a list of pools; this is an empty value')
-    if isinstance(value, str) and value != "None":
-        raise ValueError('write "None" or a list of pools')
+    # Falling back to the default would send requests where their owner wants none, so whatever may
+    # be meant as "no failover" but does not say it is an error rather than an empty value.
+    if value is None or value == [] or value == [None] or isinstance(value, str):
+        raise ValueError("write [None] to stay in the chosen pool, or a list of pools")
+    if isinstance(value, list) and NO_FAILOVER in value and len(value) > 1:
+        raise ValueError("None stands alone: write [None], or a list of pools")
     return value
 
 
-Failover = Annotated[Literal["None"] | list[ObjectName] | None, BeforeValidator(_failover)]
-"""The text `None`, or pools in the order in which they take over. Python's None: not given. An
-explicit null is an error, because whoever writes it most likely means the text."""
+def _takes_over(name: str) -> str:
+    return name if name == NO_FAILOVER else check_name(name)
+
+
+Failover = Annotated[
+    Annotated[list[Annotated[str, AfterValidator(_takes_over)]], Field(min_length=1, max_length=64)]
+    | None,
+    BeforeValidator(_failover),
+]
+"""Pools in the order in which they take over, or `[None]`. Python's None: not given.
+
+A list in either case, because a field of a CRD has one type and rules about a field without a type
+are impossible."""
 
 
 class Rule(StrictModel):
@@ -135,7 +152,7 @@ class Rule(StrictModel):
     """Pools that share the requests by weight."""
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over when the chosen one fails, instead of the route's `failover`.
-    `None` (the text): the request never leaves the pool that was chosen."""
+    `[None]`: the request never leaves the pool that was chosen."""
 
     @model_validator(mode="after")
     def _weights_are_not_all_zero(self) -> Self:
@@ -204,7 +221,7 @@ class ModelRouteSpec(StrictModel):
     """Rules in order; the first that matches decides. None matches: `pools` in their order."""
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over, in order, when the chosen one fails. Default: `pools` in order.
-    `None` (the text): a request never leaves the pool that was chosen."""
+    `[None]`: a request never leaves the pool that was chosen."""
     retry: Retry = Retry()
     """When a request is sent again."""
     timeout: Timeout = Timeout()
@@ -235,11 +252,9 @@ class ModelRouteSpec(StrictModel):
                     )
         return self
 
-    def _check_allowed(self, field: str, names: list[str] | str | None) -> None:
-        if names is None or isinstance(names, str):
-            return
-        for name in names:
-            if name not in self.pools:
+    def _check_allowed(self, field: str, names: list[str] | None) -> None:
+        for name in names or ():
+            if name not in self.pools and name != NO_FAILOVER:
                 raise invalid(field, f"{name} is not in pools; add it there to allow it")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from modelrouter.api.quantities import milliseconds
-from modelrouter.api.route import ModelRouteSpec, Rule, RuleMatch
+from modelrouter.api.route import NO_FAILOVER, ModelRouteSpec, Rule, RuleMatch
 from modelrouter.api.router_config import (
     Conditions,
     Fallthrough,
@@ -63,7 +63,7 @@ def plan_fallthrough(spec: ModelRouteSpec, rules: Sequence[RuleConfig]) -> Fallt
     """What Envoy may do alone: the first rule without conditions, heaviest target first.
 
     Envoy alone cannot evaluate rules. A conditional rule that may never be left (`failover:
-    None`) would then be broken without anybody noticing, so such a route closes instead.
+    [None]`) would then be broken without anybody noticing, so such a route closes instead.
     Requests labelled with a data class are refused by Envoy itself and need no closed route.
     """
     open_rule = next(rule for rule in rules if rule.conditions == Conditions())
@@ -73,7 +73,7 @@ def plan_fallthrough(spec: ModelRouteSpec, rules: Sequence[RuleConfig]) -> Fallt
     if not open_rule.failover:
         order = order[:1]
     closed = any(
-        (rule.failover or spec.failover) == "None"
+        (rule.failover or spec.failover) == [NO_FAILOVER]
         and not rule.match.is_empty
         and not rule.match.data_classes
         for rule in spec.rules
@@ -96,7 +96,7 @@ def _plan_rule(rule: Rule, spec: ModelRouteSpec, pools: Sequence[str]) -> RuleCo
 
 def _failover(rule: Rule | None, spec: ModelRouteSpec, pools: Sequence[str]) -> list[str]:
     chosen = rule.failover if rule is not None and rule.failover is not None else spec.failover
-    if chosen == "None":
+    if chosen == [NO_FAILOVER]:
         return []
     return [name for name in (spec.pools if chosen is None else chosen) if name in pools]
 

@@ -78,7 +78,10 @@ def router(serve: Serve, servers: Servers) -> Router:
             "classes",
             pools=everything,
             rules=[
-                {**rule("confidential", "second", dataClasses=["confidential"]), "failover": "None"}
+                {
+                    **rule("confidential", "second", dataClasses=["confidential"]),
+                    "failover": ["None"],
+                }
             ],
         ),
     )

@@ -35,7 +35,7 @@ def manifests(fleet: Fleet) -> list[Manifest]:
         route(
             "closed",
             pools=["alpha", "beta"],
-            rules=[{**careful, "targets": [{"pool": "beta"}], "failover": "None"}],
+            rules=[{**careful, "targets": [{"pool": "beta"}], "failover": ["None"]}],
         ),
     ]
 

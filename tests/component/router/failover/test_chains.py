@@ -61,7 +61,7 @@ async def test_without_failover_a_pool_is_never_left(
     router: Router, fleet: Fleet, end: str
 ) -> None:
     """Each caller gets the pool's own error or a 503 with `retry-after`, and no other pool."""
-    await fleet.use(router, *fleet.manifests(failover="None"))
+    await fleet.use(router, *fleet.manifests(failover=["None"]))
     with Load(router.port, rate=300) as load:
         await run_for(0.3)
         for server in fleet.servers["alpha"]:
