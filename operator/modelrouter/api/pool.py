@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
 from modelrouter.api.quantities import Address, DecimalText, PositiveDuration, Share
@@ -92,6 +93,26 @@ class Provider(StrictModel):
         return self.base_url or "https://api.openai.com/v1"
 
 
+_PORT_NAME = re.compile(r"^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?=[a-z0-9]))*$")
+
+
+def _service_port(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
+        return value
+    if isinstance(value, str) and _PORT_NAME.match(value):
+        return value
+    raise ValueError("write the Service's port as a number such as 8080, or its name such as http")
+
+
+class ServiceReference(StrictModel):
+    """A Service in the pool's namespace. Each of its ready endpoints is one of the pool."""
+
+    name: ObjectName
+    """Name of the Service."""
+    port: Annotated[int | str, BeforeValidator(_service_port)]
+    """The Service's port, by number or by name."""
+
+
 class Price(StrictModel):
     """US dollars per million tokens, each as a string."""
 
@@ -152,11 +173,18 @@ class OutlierDetection(StrictModel):
     """Largest share of the pool's endpoints ejected at once. One may always be ejected."""
 
 
+Source = Literal["service", "provider", "endpoints"]
+"""Where a pool's endpoints come from: the field of the spec that is given."""
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+
 class ModelPoolSpec(StrictModel):
-    """What a ModelPool says. Exactly one of `provider` and `endpoints` names the source."""
+    """What a ModelPool says. Exactly one of `service`, `provider` and `endpoints` is given."""
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
     """The name the backend knows; the router puts it in each request."""
+    service: ServiceReference | None = None
+    """A Service already in the cluster. Requests go to its endpoints directly."""
     provider: Provider | None = None
     """A model served outside the cluster."""
     endpoints: Annotated[list[Address], Field(min_length=1, max_length=1000)] | None = None
@@ -176,7 +204,7 @@ class ModelPoolSpec(StrictModel):
     parameters: Parameters = Parameters()
     """Request parameters dropped or renamed for this model."""
     health_check: HealthCheck | None = None
-    """Active probes. Default: `/health` every 5 s for `endpoints`, none for a provider."""
+    """Active probes. Default: `/health` every 5 s, and none for a provider."""
     outlier_detection: OutlierDetection = OutlierDetection()
     """Ejection of endpoints that fail real requests."""
     load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
@@ -188,16 +216,17 @@ class ModelPoolSpec(StrictModel):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        sources = [name for name in ("provider", "endpoints") if getattr(self, name) is not None]
+        sources = [name for name in SOURCES if getattr(self, name) is not None]
         if len(sources) != 1:
-            found = "both provider and endpoints" if sources else "neither"
-            raise ValueError(f"exactly one of provider and endpoints is needed; found {found}")
+            found = " and ".join(sources) or "none"
+            needed = "exactly one of service, provider and endpoints is needed"
+            raise ValueError(f"{needed}; found {found}")
         return self
 
     @property
-    def source(self) -> Literal["provider", "endpoints"]:
+    def source(self) -> Source:
         """Which source the pool has."""
-        return "provider" if self.provider is not None else "endpoints"
+        return next(name for name in SOURCES if getattr(self, name) is not None)
 
     @property
     def probe(self) -> HealthCheck | None:

@@ -37,6 +37,16 @@ class Upstream(StrictModel):
     """What replaces the client's `/v1`: `/v1` itself for most, never with a slash at the end."""
 
 
+class ServiceEndpoints(StrictModel):
+    """The endpoints of a Service in the router's namespace, as its EndpointSlices list them."""
+
+    name: str
+    """The Service."""
+    port: int | str
+    """A port of the EndpointSlices. Text: by its name, which is that of the Service's port, empty
+    for the only port of a Service that does not name it. A number: by the endpoints' own port."""
+
+
 class Probe(StrictModel):
     """Active health check of every endpoint."""
 
@@ -56,12 +66,15 @@ class Ejection(StrictModel):
 
 
 class PoolConfig(StrictModel):
-    """A pool as the router needs it. Exactly one of `addresses` and `upstream` is set."""
+    """A pool as the router needs it. Exactly one of `addresses`, `service` and `upstream` is
+    set."""
 
     model: str
     """The name that the backend knows."""
     addresses: list[str] | None = None
     """Fixed `host:port` addresses."""
+    service: ServiceEndpoints | None = None
+    """Endpoints that come and go; routers follow them by themselves."""
     upstream: Upstream | None = None
     credential: SecretKey | None = None
     """The API key to send as a bearer token; none: requests carry no authorization."""

@@ -7,13 +7,22 @@ from urllib.parse import urlsplit
 
 from modelrouter.api.pool import ModelPool
 from modelrouter.api.quantities import milliseconds
-from modelrouter.api.router_config import Ejection, PoolConfig, Probe, SecretKey, Upstream
+from modelrouter.api.router_config import (
+    Ejection,
+    PoolConfig,
+    Probe,
+    SecretKey,
+    ServiceEndpoints,
+    Upstream,
+)
 
 
 def plan_pool(pool: ModelPool, addresses: Sequence[str] | None = None) -> PoolConfig:
     """The router's view of a pool. `addresses` stand in for the pool's own source."""
     spec = pool.spec
-    upstream, credential = None, None
+    upstream, credential, service = None, None, None
+    if spec.service is not None and addresses is None:
+        service = ServiceEndpoints(name=spec.service.name, port=spec.service.port)
     if spec.provider is not None:
         if addresses is None:
             upstream = plan_upstream(spec.provider.url)
@@ -25,7 +34,8 @@ def plan_pool(pool: ModelPool, addresses: Sequence[str] | None = None) -> PoolCo
     ejection = spec.outlier_detection
     return PoolConfig(
         model=spec.model,
-        addresses=list(fixed) if fixed is not None and upstream is None else None,
+        addresses=list(fixed) if fixed is not None else None,
+        service=service,
         upstream=upstream,
         credential=credential,
         context_window=spec.context_window,

@@ -136,6 +136,7 @@ class Publisher:
         if draft.key is not None:
             planned = plan_router(draft.manifests, *draft.key, addresses)
             problems += planned.problems
+            problems += unreachable_pools(draft.manifests, planned.config)
         write_atomically(self._files.problems, [_for_agent(problem) for problem in problems])
         if planned is None or not self._is_acceptable(planned.config, problems):
             return Publication(self._config, changed=False, refused=True, problems=problems)
@@ -144,7 +145,7 @@ class Publisher:
         return Publication(self._config, changed, problems=problems)
 
     def accepts(self, draft: Draft) -> bool:
-        """Whether `publish` would put the draft in force."""
+        """Whether `publish` would put the draft in force, given addresses for all its pools."""
         if draft.key is None:
             return False
         planned = plan_router(draft.manifests, *draft.key)
@@ -159,6 +160,19 @@ class Publisher:
         # Keys first: a configuration must not arrive before the keys that it names.
         new_secrets = write_atomically(self._files.secrets, secret_values(draft, config))
         return write_atomically(self._files.config, config.document()) or new_secrets
+
+
+def unreachable_pools(manifests: Manifests, config: RouterConfig) -> list[Problem]:
+    """Pools whose endpoints only a cluster knows."""
+    text = (
+        "a Service is only found inside its cluster; name endpoints here, or simulate the pool "
+        "with --simulate. Until then no request is sent to this pool"
+    )
+    return [
+        manifests.locate("ModelPool", (config.namespace, name), ("spec", "service"), text)
+        for name, pool in config.pools.items()
+        if pool.service is not None
+    ]
 
 
 def add_secrets(manifests: Manifests, namespace: str, values: SecretValues) -> None:

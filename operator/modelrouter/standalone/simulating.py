@@ -123,10 +123,11 @@ class Simulations:
         others = [address for address in addresses if address not in own]
         if any(await asyncio.gather(*(self.reachable(*address) for address in others))):
             return None
-        in_place = spec.provider is None and all(_can_listen(host) for host, _ in addresses)
+        movable = spec.provider is not None or spec.service is not None
+        in_place = not movable and all(_can_listen(host) for host, _ in addresses)
         places = addresses[:_MOST_SERVERS]
         if not in_place:
-            places = [("127.0.0.1", self.choose_port()) for _ in places]
+            places = [("127.0.0.1", self.choose_port()) for _ in places or (None,)]
         # A provider is further away than a server of one's own, and so is everything it says.
         first, per_token = (120, 10) if spec.provider is not None else (40, 6)
         servers = tuple(
@@ -137,7 +138,10 @@ class Simulations:
 
 
 def pool_addresses(spec: ModelPoolSpec) -> list[tuple[str, int]]:
-    """Host and port of everything that may answer for the pool."""
+    """Host and port of everything on this network that may answer for the pool.
+
+    A Service has none: it is a name inside some cluster.
+    """
     if spec.provider is not None:
         url = urlsplit(spec.provider.url)
         return [(url.hostname or "", url.port or (443 if url.scheme == "https" else 80))]
@@ -151,4 +155,4 @@ def _can_listen(host: str) -> bool:
 
 def _identity(spec: ModelPoolSpec) -> object:
     """What decides whether and how a pool is simulated."""
-    return (spec.model, spec.endpoints, spec.provider)
+    return (spec.model, spec.endpoints, spec.provider, spec.service)

@@ -59,7 +59,9 @@ def said(text: str) -> str:
         ("outlierDetection: {maxEjectionPercent: 101}", "less than or equal to 100"),
         ("loadBalancing: Random", "spec.loadBalancing: Input should be 'LeastRequest'"),
         ("maxConcurrentRequests: 0", "spec.maxConcurrentRequests: Input should be greater"),
-        ("provider: {kind: OpenAI}", "spec: exactly one of provider and endpoints is needed"),
+        ("provider: {kind: OpenAI}", "spec: exactly one of service, provider and endpoints is "
+         "needed; found provider and endpoints"),
+        ("service: {name: s, port: 80}", "found service and endpoints"),
         ("dataClasses: [Top Secret]", "spec.dataClasses[0]: a name has at most 63 lower-case"),
     ],
 )  # fmt: skip
@@ -70,7 +72,14 @@ def test_a_pool_that_is_wrong_says_where_and_what_would_be_right(line: str, mess
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("zone: eu", "exactly one of provider and endpoints is needed; found neither"),
+        ("zone: eu", "exactly one of service, provider and endpoints is needed; found none"),
+        ("service: {name: S, port: 80}", "spec.service.name: a name has at most 63 lower-case"),
+        ("service: {name: s}", "spec.service.port: this field is required"),
+        ("service: {name: s, port: 0}", "spec.service.port: write the Service's port as a number"),
+        ("service: {name: s, port: 70000}", "spec.service.port: write the Service's port"),
+        ("service: {name: s, port: true}", "spec.service.port: write the Service's port"),
+        ("service: {name: s, port: '8080'}", "spec.service.port: write the Service's port"),
+        ("service: {name: s, port: Web}", "spec.service.port: write the Service's port"),
         ("endpoints: []", "spec.endpoints: List should have at least 1 item"),
         ("endpoints: [10.0.0.7]", "spec.endpoints[0]: write host:port, such as 10.0.0.7:8000"),
         ("endpoints: ['10.0.0.7:99999']", "spec.endpoints[0]: write host:port"),
@@ -89,6 +98,14 @@ def test_a_pool_that_is_wrong_says_where_and_what_would_be_right(line: str, mess
 )
 def test_a_pool_without_a_right_source_says_so(line: str, message: str) -> None:
     assert message in said(POOL.format(line))
+
+
+@pytest.mark.parametrize("port", [1, 65535, "http", "a", "http-2", "2-http", "a" * 15])
+def test_a_service_is_named_with_a_port_by_number_or_name(port: int | str) -> None:
+    pool = read(POOL.format(f"service: {{name: tgi, port: {port}}}")).pools["default", "a"]
+    assert pool.spec.source == "service"
+    assert pool.spec.service is not None
+    assert pool.spec.service.port == port
 
 
 @pytest.mark.parametrize(

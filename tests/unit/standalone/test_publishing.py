@@ -26,6 +26,7 @@ spec:
     baseUrl: https://api.provider.example/v1
     credentials: {secretRef: {name: provider, key: api-key}}
 """
+SERVICE = "service: {name: tgi, port: 8080}"
 ROUTE = """
 apiVersion: modelrouter.dev/v1alpha1
 kind: ModelRoute
@@ -226,6 +227,27 @@ def test_the_pools_of_a_draft_are_those_its_routes_may_use(desk: Desk):
     spare = POOLS.partition("---")[0].replace("small", "spare")
     desk.write("spare.yaml", spare)
     assert set(desk.publisher.read([desk.manifests]).pools) == {"small", "provider"}
+
+
+def test_a_service_outside_its_cluster_is_a_problem_unless_it_is_simulated(desk: Desk):
+    before = desk.publish()
+    desk.write("pools.yaml", POOLS.replace('endpoints: ["127.0.0.1:9001"]', SERVICE))
+    draft = desk.publisher.read([desk.manifests])
+    assert desk.publisher.accepts(draft)
+    publication = desk.publisher.publish(draft, {})
+    assert publication.refused
+    assert publication.version == before.version
+    (problem,) = publication.problems
+    assert str(problem).endswith(
+        "pools.yaml:5: ModelPool default/small: spec.service: a Service is only found inside its "
+        "cluster; name endpoints here, or simulate the pool with --simulate. Until then no "
+        "request is sent to this pool"
+    )
+    publication = desk.publisher.publish(draft, {"small": ["127.0.0.1:20000"]})
+    assert not publication.refused
+    assert publication.config is not None
+    assert publication.config.pools["small"].addresses == ["127.0.0.1:20000"]
+    assert publication.config.pools["small"].service is None
 
 
 def test_a_failed_write_leaves_neither_half_a_file_nor_a_stray_one(

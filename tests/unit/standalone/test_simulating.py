@@ -63,6 +63,16 @@ async def test_a_provider_gets_a_local_address():
     assert found.addresses == {"gpt": ["127.0.0.1:20000"]}
 
 
+async def test_a_service_gets_a_local_address_and_keeps_it_until_it_is_another():
+    found = simulations({("tgi", 8080)})
+    await found.update({"tgi": pool("tgi", service={"name": "tgi", "port": 8080})})
+    assert found.addresses == {"tgi": ["127.0.0.1:20000"]}
+    await found.update({"tgi": pool("tgi", service={"name": "tgi", "port": 8080}, zone="eu")})
+    assert found.addresses == {"tgi": ["127.0.0.1:20000"]}
+    await found.update({"tgi": pool("tgi", endpoints=["127.0.0.1:9001"])})
+    assert found.addresses == {}
+
+
 async def test_one_endpoint_that_answers_is_enough_to_leave_the_pool_alone():
     found = simulations({("127.0.0.1", 9002)})
     await found.update({"a": pool("a", endpoints=["127.0.0.1:9001", "127.0.0.1:9002"])})
