@@ -1,0 +1,114 @@
+"""A real Kubernetes on this machine, for tests and to look around in.
+
+python -m cluster build                compile the pinned tools once (about 7 minutes on 2 cores)
+python -m cluster up [--node]          run a cluster until Ctrl-C
+python -m cluster exec CMD…            run a command in the network of a cluster that runs
+python -m cluster with [--node] CMD…   run a cluster for as long as a command runs, in its network
+python -m cluster load ARCHIVE.tar     put images on the node
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cluster.kubernetes import tools
+from cluster.kubernetes.node import CONTAINERD_SOCKET, load_archive
+from cluster.kubernetes.problems import ClusterError
+from cluster.kubernetes.running import Cluster, find, running
+from cluster.kubernetes.supervising import supervise
+
+_CLONE_NEWNET = 0x40000000
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    chosen = _parser().parse_args()
+    try:
+        match chosen.command:
+            case "build":
+                print(tools.build())
+            case "supervise":
+                return supervise(chosen.tools, chosen.run_folder, node=chosen.node)
+            case "up":
+                _up(chosen.run, chosen.node)
+            case "with":
+                return _with(chosen.run, chosen.node, chosen.argv)
+            case "exec":
+                _exec(find(chosen.run), chosen.argv)
+            case "load":
+                cluster = find(chosen.run)
+                load_archive(cluster.tools, cluster.run / CONTAINERD_SOCKET, chosen.archive)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = Path(tempfile.gettempdir()) / f"modelrouter-cluster-{os.geteuid()}"
+    parser.add_argument(
+        "--run", type=Path, default=default, help=f"the cluster's folder (default: {default})"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("build", help="compile the tools")
+    up = commands.add_parser("up", help="run a cluster until Ctrl-C")
+    during = commands.add_parser("with", help="run a cluster for as long as a command runs")
+    for command in (up, during):
+        command.add_argument("--node", action="store_true", help="with a node for pods (root)")
+    inside = commands.add_parser("exec", help="run a command in the cluster's network")
+    for command in (during, inside):
+        command.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
+    commands.add_parser("load", help="put images on the node").add_argument("archive", type=Path)
+    hidden = commands.add_parser("supervise")
+    hidden.add_argument("tools", type=Path)
+    hidden.add_argument("run_folder", type=Path)
+    hidden.add_argument("--node", action="store_true")
+    return parser
+
+
+def _up(run: Path, node: bool) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    with running(run, node=node) as cluster:
+        print(f"ready in {cluster.seconds:.0f} s: export KUBECONFIG={cluster.kubeconfig} "
+              f"PATH={cluster.tools / 'bin'}:$PATH", flush=True)  # fmt: skip
+        while True:
+            signal.pause()
+
+
+def _with(run: Path, node: bool, argv: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with running(run, node=node) as cluster:
+        command = [sys.executable, "-m", "cluster", "--run", str(run), "exec", *argv]
+        return subprocess.run(command, env=cluster.environment, check=False).returncode
+
+
+def _exec(cluster: Cluster, argv: list[str]) -> None:
+    if cluster.node:
+        enter(cluster)
+    os.environ.update(cluster.environment)
+    os.execvp(argv[0], argv)
+
+
+def enter(cluster: Cluster) -> None:
+    """Move this thread, and all that it starts from here on, into the cluster's network."""
+    with Path(f"/proc/{cluster.supervisor}/ns/net").open() as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise ClusterError(f"cannot enter the cluster's network: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
