@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from modelrouter.logging import configure_logging
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import make_registry
@@ -28,7 +29,6 @@ from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
 from modelrouter.router.inputs import ConfigSource, FileSource, Inputs
 from modelrouter.router.last_good import LastGoodConfig, write_atomically
-from modelrouter.router.logging import configure_logging
 from modelrouter.router.settings import AgentSettings
 
 log = structlog.get_logger(__name__)
