@@ -42,7 +42,7 @@ class EnvoyAdmin:
 
     async def gauges(self, pattern: str) -> dict[str, int]:
         """Statistics whose names match; empty while Envoy cannot be asked."""
-        query = {"filter": pattern, "format": "json"}
+        query = {"filter": pattern, "type": "Gauges", "format": "json"}
         try:
             assert self._session is not None
             async with self._session.get("http://envoy/stats", params=query) as response:
