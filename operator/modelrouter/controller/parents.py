@@ -1,0 +1,160 @@
+"""ModelRoutes and ModelPools, followed by kopf.
+
+kopf runs in a thread with an event loop of its own: when it ends, whatever the reason, it cancels
+every task of its loop, and it is started again here. Its handlers only hand each event over; it
+adds no finalizer and no annotation, and posts no Events. What it does not tell, namely which
+objects vanished while a watch was broken, a complete list mends now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import kopf
+import structlog
+
+from modelrouter.controller.store import Object
+
+log = structlog.get_logger(__name__)
+
+Deliver = Callable[[str, str | None, Object], None]
+"""Takes the plural of the kind, the type of the event (None: from a list) and the object."""
+
+KINDS = ("modelroutes", "modelpools")
+_LONGEST_PAUSE = 5.0
+
+
+class EndlessBackoffs:
+    """Pauses between attempts, for ever: kopf gives up and ends when they run out."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.2, 0.5, 1.0, 2.0)
+        while True:
+            yield _LONGEST_PAUSE
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """kopf as a plain watcher."""
+    settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.error_backoffs = EndlessBackoffs()
+    settings.networking.request_timeout = 60.0
+    settings.networking.connect_timeout = 5.0
+    settings.watching.server_timeout = 240
+    settings.watching.connect_timeout = 5.0
+    settings.watching.reconnect_backoff = 0.2
+    settings.watching.chunk_size = 500
+    settings.queueing.error_delays = (1, 1, 2, 3, 5)
+    return settings
+
+
+def make_registry(login: Callable[[], kopf.ConnectionInfo], deliver: Deliver) -> Any:
+    """The handlers: one for each kind, and the way in."""
+    registry = kopf.OperatorRegistry()
+
+    async def connect(**_: Any) -> kopf.ConnectionInfo:
+        return login()
+
+    kopf.on.login(registry=registry, id="login")(connect)
+    for plural in KINDS:
+        _hand_over(plural, registry, deliver)
+    return registry
+
+
+def _hand_over(plural: str, registry: Any, deliver: Deliver) -> None:
+    async def handle(event: Any, **_: Any) -> None:
+        deliver(plural, event["type"], event["object"])
+
+    kopf.on.event("modelrouter.dev", "v1alpha1", plural, registry=registry, id=plural)(handle)
+
+
+class KopfThread:
+    """Runs kopf until told to stop, and again whenever it ends by itself."""
+
+    def __init__(
+        self,
+        login: Callable[[], kopf.ConnectionInfo],
+        namespaces: Sequence[str],
+        deliver: Deliver,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._login = login
+        self._namespaces = list(namespaces)
+        self._loop = asyncio.get_running_loop()
+        self._deliver = deliver
+        self._ended = ended
+        self._stop = threading.Event()
+        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.restarts = 0
+        """How often kopf ended although nobody had asked it to."""
+
+    def start(self) -> None:
+        """Begin."""
+        # It tells of every event that it hands over, and that it ignores signals in a thread.
+        for name in ("kopf.objects", "kopf.activities", "kopf._core"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    async def stop(self) -> None:
+        """End it, and wait a little for that."""
+        self._stop.set()
+        if self._inner is not None:
+            loop, stop = self._inner
+            with suppress(RuntimeError):  # the loop has just been closed
+                loop.call_soon_threadsafe(stop.set)
+        await asyncio.to_thread(self._thread.join, 3.0)
+
+    def _run(self) -> None:
+        pause = 0.5
+        while not self._stop.is_set():
+            started = time.monotonic()
+            reason = "it returned"
+            try:
+                asyncio.run(self._operate())
+            except Exception as error:
+                reason = repr(error)
+            if self._stop.is_set():
+                return
+            self.restarts += 1
+            pause = 0.5 if time.monotonic() - started > 60 else min(pause * 2, _LONGEST_PAUSE)
+            log.warning("kopf ended and is started again", reason=reason, seconds=pause)
+            self._call(self._ended)
+            self._stop.wait(pause)
+
+    async def _operate(self) -> None:
+        # Not the thread's own flag: kopf would wait for that in a thread that never ends.
+        stop = asyncio.Event()
+        self._inner = asyncio.get_running_loop(), stop
+        if self._stop.is_set():
+            return
+        await kopf.operator(
+            registry=make_registry(self._login, self._hand_to_loop),
+            settings=make_settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=stop,
+        )
+
+    def _hand_to_loop(self, plural: str, kind: str | None, obj: Object) -> None:
+        self._call(self._deliver, plural, kind, obj)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
