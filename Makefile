@@ -49,6 +49,13 @@ reference-check: $(READY) ## Check that docs/reference.md is what the models say
 	@$(BIN)/python -m modelrouter reference | diff -u docs/reference.md - \
 	  || { echo "docs/reference.md is out of date: run make docs"; exit 1; }
 
+crds: $(READY) ## Write the CustomResourceDefinitions in crds/ from the models
+	@$(BIN)/python -m modelrouter crds --directory crds
+
+crds-check: $(READY) ## Check that crds/ is what the models say
+	@$(BIN)/python -m modelrouter crds --directory .crds-check && diff -ru crds .crds-check; \
+	  status=$$?; rm -rf .crds-check; test $$status = 0 || { echo "crds/ is out of date: run make crds"; exit 1; }
+
 bench: $(READY) ## Compare with plain Envoy, FastAPI proxies and LiteLLM (about 15 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench --output docs/benchmarks.md
 
@@ -61,4 +68,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test lint format golden docs reference-check bench lock clean
+.PHONY: help setup demo run test lint format golden docs reference-check crds crds-check bench lock clean

@@ -174,6 +174,18 @@ def reference() -> None:
     typer.echo(field_reference(), nl=False)
 
 
+@app.command()
+def crds(
+    directory: Annotated[Path, typer.Option(help="Where the files are written.")] = Path("crds"),
+) -> None:
+    """Write the CustomResourceDefinitions of both resources."""
+    from modelrouter.api.crd import definition_files
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in definition_files().items():
+        (directory / name).write_text(text, encoding="utf-8")
+
+
 @app.command("router")
 def router_agent(
     config: Annotated[Path, typer.Option(help="The RouterConfig document, as JSON.")],

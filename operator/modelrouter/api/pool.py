@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from modelrouter.api.admission import LIST_OF_ONE_OWNER, Cel, Keywords, Matching, checked_by
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
 from modelrouter.api.quantities import Address, DecimalText, PositiveDuration, Share
 from modelrouter.api.strictness import StrictModel, invalid
@@ -51,7 +52,23 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+BaseUrl = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_base_url),
+    Cel(
+        "isURL(self) && url(self).getScheme() in ['http', 'https'] "
+        "&& url(self).getHostname() != ''",
+        "write a URL such as https://api.openai.com/v1",
+    ),
+    Cel(
+        "!self.matches('[?#@]')",
+        "a base URL has no query, fragment or user; keys belong in a Secret",
+    ),
+]
+
+
+_SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
 
 
 class SecretKeyReference(StrictModel):
@@ -59,7 +76,11 @@ class SecretKeyReference(StrictModel):
 
     name: ObjectName
     """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    key: Annotated[
+        str,
+        Field(max_length=253, pattern=_SECRET_KEY),
+        Matching(_SECRET_KEY, "a key has only letters, digits, '-', '_' and '.'", 253),
+    ]
     """Key within the Secret's data."""
 
 
@@ -72,6 +93,15 @@ class Credentials(StrictModel):
 
 class Provider(StrictModel):
     """A model served outside the cluster."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "self.kind != 'OpenAICompatible' || has(self.baseUrl)",
+                "kind OpenAICompatible needs the server's URL in baseUrl",
+            )
+        )
+    )
 
     kind: ProviderKind
     """`OpenAI`, or `OpenAICompatible` for any server with the same API."""
@@ -93,6 +123,7 @@ class Provider(StrictModel):
         return self.base_url or "https://api.openai.com/v1"
 
 
+_SERVICE_PORT_RULE = "write the Service's port as a number such as 8080, or its name such as http"
 _PORT_NAME = re.compile(r"^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?=[a-z0-9]))*$")
 
 
@@ -101,7 +132,7 @@ def _service_port(value: object) -> object:
         return value
     if isinstance(value, str) and _PORT_NAME.match(value):
         return value
-    raise ValueError("write the Service's port as a number such as 8080, or its name such as http")
+    raise ValueError(_SERVICE_PORT_RULE)
 
 
 class ServiceReference(StrictModel):
@@ -109,7 +140,18 @@ class ServiceReference(StrictModel):
 
     name: ObjectName
     """Name of the Service."""
-    port: Annotated[int | str, BeforeValidator(_service_port)]
+    port: Annotated[
+        int | str,
+        BeforeValidator(_service_port),
+        Keywords({"x-kubernetes-int-or-string": True}),
+        # Without lookaheads, which RE2 does not have, a port's name takes three conditions.
+        Cel(
+            "type(self) == int ? self > 0 && self < 65536 : "
+            "self.matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$') && self.matches('[a-z]') "
+            "&& !self.contains('--')",
+            _SERVICE_PORT_RULE,
+        ),
+    ]
     """The Service's port, by number or by name."""
 
 
@@ -129,12 +171,32 @@ class Quality(StrictModel):
     """For requests of any kind."""
 
 
+ParameterName = Annotated[str, Field(min_length=1, max_length=128)]
+
+
 class Parameters(StrictModel):
     """Changes to top-level request parameters that this model does not take as OpenAI has them."""
 
-    drop: Annotated[list[str], Field(max_length=32)] = []
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "(!has(self.drop) || !('model' in self.drop)) && (!has(self.rename) || "
+                "!('model' in self.rename) && self.rename.all(name, self.rename[name] != 'model'))",
+                "model is set by the router from spec.model; do not drop or rename it",
+            ),
+            Cel(
+                "!has(self.drop) || !has(self.rename) || "
+                "self.drop.all(name, !(name in self.rename))",
+                "a parameter is both dropped and renamed; choose one",
+                "self.drop.filter(name, name in self.rename)[0]"
+                " + ' is both dropped and renamed; choose one'",
+            ),
+        )
+    )
+
+    drop: Annotated[list[ParameterName], Field(max_length=32), LIST_OF_ONE_OWNER] = []
     """Parameters removed before the request is sent, such as temperature for reasoning models."""
-    rename: Annotated[dict[str, str], Field(max_length=32)] = {}
+    rename: Annotated[dict[ParameterName, ParameterName], Field(max_length=32)] = {}
     """Parameters sent under another name, such as max_tokens: max_completion_tokens."""
 
     @model_validator(mode="after")
@@ -147,10 +209,17 @@ class Parameters(StrictModel):
         return self
 
 
+_PATH = r"^/[!-~]*$"
+
+
 class HealthCheck(StrictModel):
     """An active HTTP probe that every router sends to every endpoint."""
 
-    path: Annotated[str, Field(pattern=r"^/\S*$", max_length=1024)] = "/health"
+    path: Annotated[
+        str,
+        Field(pattern=_PATH, max_length=1024),
+        Matching(_PATH, "write a path such as /health", 1024),
+    ] = "/health"
     """Answered with 200 by a healthy endpoint."""
     interval: PositiveDuration = "5s"
     """Time between two probes of one endpoint."""
@@ -181,21 +250,33 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 class ModelPoolSpec(StrictModel):
     """What a ModelPool says. Exactly one of `service`, `provider` and `endpoints` is given."""
 
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "[has(self.service), has(self.provider), has(self.endpoints)]"
+                ".filter(given, given).size() == 1",
+                "exactly one of service, provider and endpoints is needed",
+            )
+        )
+    )
+
     model: Annotated[str, Field(min_length=1, max_length=512)]
     """The name the backend knows; the router puts it in each request."""
     service: ServiceReference | None = None
     """A Service already in the cluster. Requests go to its endpoints directly."""
     provider: Provider | None = None
     """A model served outside the cluster."""
-    endpoints: Annotated[list[Address], Field(min_length=1, max_length=1000)] | None = None
+    endpoints: (
+        Annotated[list[Address], Field(min_length=1, max_length=1000), LIST_OF_ONE_OWNER] | None
+    ) = None
     """Fixed addresses, each `host:port`."""
-    context_window: Annotated[int, Field(ge=1)] | None = None
+    context_window: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Tokens that prompt and answer may have together. A larger request is not sent here."""
-    features: list[Feature] | None = None
+    features: Annotated[list[Feature], Field(max_length=16), LIST_OF_ONE_OWNER] | None = None
     """What the model can do. Unset: everything; a request that needs more is not sent here."""
     zone: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Where prompts are processed, shown in metrics and decisions, such as `eu`."""
-    data_classes: Annotated[list[ObjectName], Field(max_length=32)] = []
+    data_classes: Annotated[list[ObjectName], Field(max_length=32), LIST_OF_ONE_OWNER] = []
     """Data classes that may be sent here. A request labelled with any other class is not."""
     price: Price | None = None
     """What tokens cost."""

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from modelrouter.api.admission import Cel, Matching
 
 _UNIT_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
-_DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
-_DURATION = re.compile(_DURATION_PATTERN)
+_DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+_DURATION_RULE = "write a duration such as 250ms, 30s, 10m or 1h30m"
+_POSITIVE_RULE = "a duration here must be longer than 0"
 _DURATION_PART = re.compile(r"([0-9]+)(ms|h|m|s)")
-_DNS_NAME = re.compile(
-    r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\.?$"
-)
+_DECIMAL = r"^[0-9]{1,9}([.][0-9]{1,9})?$"
+_DECIMAL_RULE = 'write a decimal number of 0 or more as a string, such as "0.15"'
+_SHARE = r"^(0([.][0-9]{1,9})?|1([.]0{1,9})?)$"
+_SHARE_RULE = 'write a share between "0" and "1"'
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_DNS_NAME = rf"{_LABEL}([.]{_LABEL})*[.]?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ADDRESS = rf"^({_DNS_NAME}|\[[0-9A-Fa-f:.]+\]):{_PORT}$"
+_ADDRESS_RULE = "write host:port, such as 10.0.0.7:8000 or [fd00::7]:8000"
 
 
 def _duration(text: object) -> str:
-    if not isinstance(text, str) or not _DURATION.match(text):
-        raise ValueError("write a duration such as 250ms, 30s, 10m or 1h30m")
+    if not isinstance(text, str) or not re.fullmatch(_DURATION, text):
+        raise ValueError(_DURATION_RULE)
     return text
 
 
@@ -33,7 +42,7 @@ def milliseconds(duration: str) -> int:
 
 def _positive(text: str) -> str:
     if milliseconds(text) == 0:
-        raise ValueError("a duration here must be longer than 0")
+        raise ValueError(_POSITIVE_RULE)
     return text
 
 
@@ -42,31 +51,27 @@ def _decimal(value: object) -> str:
     # depend on their rounding. Kubernetes discourages floats in APIs for the same reason.
     if not isinstance(value, str):
         raise ValueError('write the number as a string in quotes, such as "0.15"')
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise ValueError('write a decimal number as a string, such as "0.15"') from None
-    if not number.is_finite() or number < 0:
-        raise ValueError("the number must be 0 or more")
+    if not re.fullmatch(_DECIMAL, value):
+        raise ValueError(_DECIMAL_RULE)
     return value
 
 
 def _share(text: str) -> str:
     if Decimal(text) > 1:
-        raise ValueError('write a share between "0" and "1"')
+        raise ValueError(_SHARE_RULE)
     return text
 
 
 def split_address(address: str) -> tuple[str, int]:
     """`host:port` in its parts; an IPv6 address stands in brackets, as in URLs."""
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("write host:port, such as 10.0.0.7:8000 or [fd00::7]:8000")
+    if not separator or not host or not re.fullmatch(_PORT, port):
+        raise ValueError(_ADDRESS_RULE)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ValueError("write an IPv6 address in brackets, such as [fd00::7]:8000")
-    if not is_ip_address(host) and not _DNS_NAME.match(host.lower()):
+    if not is_ip_address(host) and not re.fullmatch(_DNS_NAME, host):
         raise ValueError(f"{host!r} is neither an IP address nor a host name")
     return host, int(port)
 
@@ -85,17 +90,31 @@ def _address(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, BeforeValidator(_duration)]
-"""A Go-style duration: `250ms`, `30s`, `10m`, `1h30m`."""
+PositiveDuration = Annotated[
+    str,
+    BeforeValidator(_duration),
+    AfterValidator(_positive),
+    Matching(_DURATION, _DURATION_RULE, 28),
+    Cel("self.matches('[1-9]')", _POSITIVE_RULE),
+]
+"""A Go-style duration longer than zero: `250ms`, `30s`, `10m`, `1h30m`."""
 
-PositiveDuration = Annotated[str, BeforeValidator(_duration), AfterValidator(_positive)]
-"""A duration longer than zero."""
-
-DecimalText = Annotated[str, BeforeValidator(_decimal)]
+DecimalText = Annotated[str, BeforeValidator(_decimal), Matching(_DECIMAL, _DECIMAL_RULE, 19)]
 """A non-negative decimal number, written as a string so that no float rounding changes it."""
 
-Share = Annotated[str, BeforeValidator(_decimal), AfterValidator(_share)]
+Share = Annotated[
+    str, BeforeValidator(_decimal), AfterValidator(_share), Matching(_SHARE, _SHARE_RULE, 11)
+]
 """A decimal number from 0 to 1, written as a string."""
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[
+    str,
+    Field(max_length=260),
+    AfterValidator(_address),
+    Matching(_ADDRESS, _ADDRESS_RULE, 260),
+    Cel(
+        "!self.startsWith('[') || isIP(self.split(']')[0].replace('[', ''))",
+        "between the brackets stands an IPv6 address, as in [fd00::7]:8000",
+    ),
+]
 """A fixed address, `host:port`."""

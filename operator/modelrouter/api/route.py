@@ -6,21 +6,29 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, check_name
+from modelrouter.api.admission import LIST_OF_ONE_OWNER, UNIQUE, Cel, Matching, checked_by, keyed_by
+from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName, check_name
 from modelrouter.api.pool import Feature
 from modelrouter.api.quantities import PositiveDuration
 from modelrouter.api.strictness import StrictModel, invalid
 
+_HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 HeaderName = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=256),
+    Field(pattern=_HEADER_NAME, max_length=256),
     AfterValidator(str.lower),
+    Matching(_HEADER_NAME, "write a header's name such as x-team", 256),
 ]
 """An HTTP header's name; case does not matter."""
 
-ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s,]+$")]
+_MODEL_NAME = r"^[^\s,]+$"
+ModelName = Annotated[
+    str,
+    Field(max_length=256, pattern=_MODEL_NAME),
+    Matching(_MODEL_NAME, "a model's name has no white space and no comma", 256),
+]
 """A virtual model: what clients put in `model`. Any text without white space or comma."""
 
 
@@ -31,16 +39,35 @@ class StickyBy(StrEnum):
     PREFIX = "Prefix"
 
 
+HeaderText = Annotated[str, Field(max_length=1024)]
+
+
 class HeaderMatch(StrictModel):
     """A condition on one request header. Exactly one of `exact`, `prefix`, `regex`."""
 
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "[has(self.exact), has(self.prefix), has(self.regex)].filter(given, given).size()"
+                " == 1",
+                "exactly one of exact, prefix and regex is needed",
+            ),
+            Cel(
+                "!self.name.lowerAscii().startsWith('x-mr-') && "
+                "!self.name.lowerAscii().startsWith('x-envoy-')",
+                "headers x-mr-… and x-envoy-… are removed from requests and can never match",
+                at=".name",
+            ),
+        )
+    )
+
     name: HeaderName
     """The header's name."""
-    exact: str | None = None
+    exact: HeaderText | None = None
     """The header has this value."""
-    prefix: str | None = None
+    prefix: HeaderText | None = None
     """The header's value begins with this."""
-    regex: str | None = None
+    regex: HeaderText | None = None
     """The whole value matches this regular expression (Python's syntax)."""
 
     @model_validator(mode="after")
@@ -62,9 +89,19 @@ class HeaderMatch(StrictModel):
 class TokenRange(StrictModel):
     """A range of estimated prompt tokens, both ends included."""
 
-    min: Annotated[int, Field(ge=0)] | None = None
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel("has(self.min) || has(self.max)", "give min, max or both"),
+            Cel(
+                "!has(self.min) || !has(self.max) || self.min <= self.max",
+                "min is larger than max",
+            ),
+        )
+    )
+
+    min: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     """At least this many."""
-    max: Annotated[int, Field(ge=0)] | None = None
+    max: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     """At most this many."""
 
     @model_validator(mode="after")
@@ -79,15 +116,15 @@ class TokenRange(StrictModel):
 class RuleMatch(StrictModel):
     """Conditions on a request. All that are given must hold."""
 
-    headers: Annotated[list[HeaderMatch], Field(max_length=16)] = []
+    headers: Annotated[list[HeaderMatch], Field(max_length=16), LIST_OF_ONE_OWNER] = []
     """Conditions on request headers; all must hold."""
-    models: Annotated[list[ModelName], Field(max_length=64)] = []
+    models: Annotated[list[ModelName], Field(max_length=64), LIST_OF_ONE_OWNER] = []
     """The requested model is one of these."""
     prompt_tokens: TokenRange | None = None
     """The estimated number of prompt tokens lies in this range."""
-    features: list[Feature] = []
+    features: Annotated[list[Feature], Field(max_length=16), LIST_OF_ONE_OWNER] = []
     """The request needs all of these: `tools`, `jsonSchema`, `images`."""
-    data_classes: Annotated[list[ObjectName], Field(max_length=32)] = []
+    data_classes: Annotated[list[ObjectName], Field(max_length=32), LIST_OF_ONE_OWNER] = []
     """The request's header `x-data-class` names one of these."""
 
     @property
@@ -116,13 +153,17 @@ NO_FAILOVER = "None"
 names are lower-case."""
 
 
+_FAILOVER_RULE = "write [None] to stay in the chosen pool, or a list of pools"
+_NONE_RULE = "None stands alone: write [None], or a list of pools"
+
+
 def _failover(value: object) -> object:
     # Falling back to the default would send requests where their owner wants none, so whatever may
     # be meant as "no failover" but does not say it is an error rather than an empty value.
     if value is None or value == [] or value == [None] or isinstance(value, str):
-        raise ValueError("write [None] to stay in the chosen pool, or a list of pools")
+        raise ValueError(_FAILOVER_RULE)
     if isinstance(value, list) and NO_FAILOVER in value and len(value) > 1:
-        raise ValueError("None stands alone: write [None], or a list of pools")
+        raise ValueError(_NONE_RULE)
     return value
 
 
@@ -131,7 +172,13 @@ def _takes_over(name: str) -> str:
 
 
 Failover = Annotated[
-    Annotated[list[Annotated[str, AfterValidator(_takes_over)]], Field(min_length=1, max_length=64)]
+    Annotated[
+        list[Annotated[str, Field(max_length=63), AfterValidator(_takes_over)]],
+        Field(max_length=64),
+        LIST_OF_ONE_OWNER,
+        Cel("size(self) > 0", _FAILOVER_RULE),
+        Cel("!('None' in self) || size(self) == 1", _NONE_RULE),
+    ]
     | None,
     BeforeValidator(_failover),
 ]
@@ -144,11 +191,21 @@ are impossible."""
 class Rule(StrictModel):
     """Where requests that match go."""
 
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "self.targets.exists(target, target.weight > 0)",
+                "at least one weight must be above 0",
+                at=".targets",
+            )
+        )
+    )
+
     name: ObjectName
     """Name of the rule, unique in the route; it appears in `x-mr-reason`."""
     match: RuleMatch = RuleMatch()
     """Which requests. Without conditions: all."""
-    targets: Annotated[list[Target], Field(min_length=1, max_length=32)]
+    targets: Annotated[list[Target], Field(min_length=1, max_length=32), keyed_by("pool")]
     """Pools that share the requests by weight."""
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over when the chosen one fails, instead of the route's `failover`.
@@ -164,7 +221,12 @@ class Rule(StrictModel):
         return self
 
 
-RetryTrigger = Annotated[str, Field(pattern=r"^(connect-failure|reset|5xx|[45][0-9][0-9])$")]
+_TRIGGER = r"^(connect-failure|reset|5xx|[45][0-9][0-9])$"
+RetryTrigger = Annotated[
+    str,
+    Field(pattern=_TRIGGER),
+    Matching(_TRIGGER, "write connect-failure, reset, 5xx or a status code such as 429", 15),
+]
 """`connect-failure`, `reset`, `5xx` (with timeouts) or one status code such as `429`."""
 
 
@@ -175,7 +237,7 @@ class Retry(StrictModel):
     """Attempts in one pool before the next pool takes over, the first one included. A pool with
     a single endpoint gets one attempt as long as another pool follows."""
     # Not called `on`: kubectl, like all readers of YAML 1.1, takes an unquoted `on` for `true`.
-    triggers: Annotated[list[RetryTrigger], Field(max_length=16)] = [
+    triggers: Annotated[list[RetryTrigger], Field(max_length=16), LIST_OF_ONE_OWNER] = [
         "connect-failure",
         "reset",
         "5xx",
@@ -210,14 +272,66 @@ class Sticky(StrictModel):
 class ModelRouteSpec(StrictModel):
     """What a ModelRoute says."""
 
-    router: ObjectName = "default"
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Cel(
+                "!has(self.failover) || self.failover.all(pool, pool == 'None' || "
+                "pool in self.pools)",
+                "a pool is not in pools; add it there to allow it",
+                "self.failover.filter(pool, !(pool in self.pools))[0]"
+                " + ' is not in pools; add it there to allow it'",
+                at=".failover",
+            ),
+            Cel(
+                "!has(self.rules) || self.rules.all(rule, "
+                "rule.targets.all(target, target.pool in self.pools))",
+                "a target's pool is not in pools; add it there to allow it",
+                "'rule %s: target %s is not in pools; add it there to allow it'.format("
+                "self.rules.map(rule, rule.targets.filter(target, !(target.pool in self.pools))"
+                ".map(target, [rule.name, target.pool])).filter(found, size(found) > 0)[0][0])",
+                at=".rules",
+            ),
+            Cel(
+                "!has(self.rules) || self.rules.all(rule, !has(rule.failover) || "
+                "rule.failover.all(pool, pool == 'None' || pool in self.pools))",
+                "a pool in a rule's failover is not in pools; add it there to allow it",
+                "'rule %s: failover %s is not in pools; add it there to allow it'.format("
+                "self.rules.filter(rule, has(rule.failover)).map(rule, "
+                "rule.failover.filter(pool, pool != 'None' && !(pool in self.pools))"
+                ".map(pool, [rule.name, pool])).filter(found, size(found) > 0)[0][0])",
+                at=".rules",
+            ),
+            Cel(
+                "!has(self.rules) || self.rules.all(rule, !has(rule.match) || "
+                "!has(rule.match.models) || "
+                "rule.match.models.all(model, model in self.models))",
+                "a rule matches a model that is not in models; add it there",
+                "'rule %s matches a model that is not in models, so it could never match; "
+                "add it to models or remove it here'.format([self.rules.filter(rule, "
+                "has(rule.match) && has(rule.match.models) && "
+                "!rule.match.models.all(model, model in self.models))[0].name])",
+                at=".rules",
+            ),
+        )
+    )
+
+    router: RouterName = "default"
     """The router that serves this route. Routes of one namespace that name the same router share
     its deployment."""
-    models: Annotated[list[ModelName], Field(min_length=1, max_length=64)]
+    models: Annotated[list[ModelName], Field(min_length=1, max_length=64), UNIQUE]
     """Virtual model names: what clients put in `model`."""
-    pools: Annotated[list[ObjectName], Field(min_length=1, max_length=64)]
+    pools: Annotated[
+        list[ObjectName],
+        Field(min_length=1, max_length=64),
+        LIST_OF_ONE_OWNER,
+        Cel(
+            "self.all(pool, self.exists_one(other, other == pool))",
+            "a pool is listed twice",
+            "self.filter(pool, !self.exists_one(other, other == pool))[0] + ' is listed twice'",
+        ),
+    ]
     """The ModelPools that may be used. Nothing else ever is."""
-    rules: Annotated[list[Rule], Field(max_length=64)] = []
+    rules: Annotated[list[Rule], Field(max_length=64), keyed_by("name")] = []
     """Rules in order; the first that matches decides. None matches: `pools` in their order."""
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over, in order, when the chosen one fails. Default: `pools` in order.

@@ -46,7 +46,7 @@ def said(text: str) -> str:
         ("contextWindow: many", "spec.contextWindow: Input should be a valid integer"),
         ("features: [vision]", "spec.features[0]: Input should be 'tools', 'jsonSchema' or"),
         ("price: {input: 0.15, output: '1'}", "spec.price.input: write the number as a string"),
-        ("price: {input: '-1', output: '1'}", "spec.price.input: the number must be 0 or more"),
+        ("price: {input: '-1', output: '1'}", "spec.price.input: write a decimal number of 0 or more"),
         ("price: {input: cheap, output: '1'}", "spec.price.input: write a decimal number"),
         ("price: {input: '1'}", "spec.price.output: this field is required"),
         ("quality: {default: '1.5'}", 'spec.quality.default: write a share between "0" and "1"'),
