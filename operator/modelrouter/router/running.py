@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from modelrouter.logging import configure_logging
+from modelrouter.logs import configure_logging
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import make_registry
