@@ -8,8 +8,9 @@ import yaml
 from modelrouter.api.manifests import Manifests, read_manifests
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.plan.routers import plan_router, router_keys
+from unit.plan.golden import cases, check, dump
 
-CASES = sorted(path for path in (Path(__file__).parent / "testdata").iterdir() if path.is_dir())
+CASES = cases("testdata")
 
 
 def compiled(case: Path) -> str:
@@ -23,18 +24,14 @@ def compiled(case: Path) -> str:
         documents.append(planned.config.document())
     if problems:
         documents.append({"problems": problems})
-    return yaml.safe_dump_all(documents, sort_keys=False, width=100)
+    return dump(documents)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_manifests_compile_to_the_expected_config(
     case: Path, request: pytest.FixtureRequest
 ) -> None:
-    expected = case / "out.yaml"
-    actual = compiled(case)
-    if request.config.getoption("--rewrite-golden"):
-        expected.write_text(actual)
-    assert actual == expected.read_text()
+    check(case, compiled(case), request)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
