@@ -40,8 +40,6 @@ class Resources(StrictModel):
     """What the scheduler sets aside."""
     limits: dict[str, Quantity] = {}
     """What the container may not exceed."""
-    claims: list[dict[str, Any]] = []
-    """Resource claims, as Kubernetes has them."""
 
 
 class RouterSettings(StrictModel):
