@@ -8,11 +8,11 @@ whose number is not larger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from modelrouter.plan.shards import Entries, digest, route_key, version_of
 
-from modelrouter.plan.shards import Entries, digest, version_of
-
+ROUTE_PREFIX = route_key("")
 _REMEMBERED = 512
+_NOT_WRITTEN = 1 << 62
 
 
 class VersionHistory:
@@ -40,39 +40,42 @@ class VersionHistory:
                 self._digests[key] = digest(text)
         return self._note(now)
 
-    def settle(self, routes: Mapping[str, str], before: Mapping[str, str]) -> None:
-        """The last write completed a plan: the entries of its routes, and what they had been.
-
-        Routes whose entry is as it was keep the number that they have.
-        """
-        for name in self._routes.keys() - routes.keys():
-            del self._routes[name]
-        for name, text in routes.items():
-            if before.get(name) != text:
-                self._routes[name] = self.serial
+    def expect(self, wanted: Entries, present: Entries) -> None:
+        """A plan: routes whose entry is to change are behind until it is written."""
+        wanted_routes = {key for key in wanted if key.startswith(ROUTE_PREFIX)}
+        for key in self._routes.keys() - wanted_routes:
+            del self._routes[key]
+        for key in wanted_routes:
+            if wanted[key] != present.get(key):
+                self._routes[key] = _NOT_WRITTEN
             else:
-                self._routes.setdefault(name, 0)
+                self._routes.setdefault(key, 0)
 
-    def has(self, route: str) -> bool:
-        """Whether the route is in the configuration."""
-        return route in self._routes
+    def settle(self) -> None:
+        """The plan is written."""
+        for key, serial in self._routes.items():
+            if serial == _NOT_WRITTEN:
+                self._routes[key] = self.serial
+
+    def pending(self, route: str) -> bool:
+        """Whether the route's present entry is planned but not written."""
+        return self._routes.get(route_key(route)) == _NOT_WRITTEN
+
+    def reach(self, version: str | None) -> int:
+        """How far somebody is who works by `version`: a serial number; -1: nobody knows."""
+        return self._serials.get(version, -1) if version else -1
 
     def behind(self, route: str, version: str) -> bool:
-        """Whether somebody who works by `version` has not got the route's present generation."""
-        return self._serials.get(version, -1) < self._routes.get(route, 0)
+        """Whether somebody who works by `version` has not got the route's present entry."""
+        return self.reach(version) < self._routes.get(route_key(route), 0)
 
     def written(self, route: str) -> float:
         """When the route's present entry was written; minus infinity: before this process led."""
-        return self._written.get(self._routes.get(route, 0), float("-inf"))
+        return self._written.get(self._routes.get(route_key(route), 0), float("-inf"))
 
-    def latest(self, versions: Iterable[str]) -> bool:
-        """Whether all of these are the version of the last write."""
-        return all(self._serials.get(version) == self.serial for version in versions)
-
-    @property
-    def last_written(self) -> float:
-        """When the last write was."""
-        return self._written.get(self.serial, float("-inf"))
+    def written_at(self, serial: int) -> float | None:
+        """When a write was made; None: too long ago to be remembered."""
+        return self._written.get(serial)
 
     def _note(self, now: float) -> str:
         version = version_of(self._digests)
