@@ -93,7 +93,7 @@ def plan_role(router: str, namespace: str, secret_names: Collection[str]) -> Obj
                 "apiGroups": [""],
                 "resources": ["secrets"],
                 "resourceNames": sorted(secret_names),
-                "verbs": ["get", "watch"],
+                "verbs": ["get", "list", "watch"],
             }
         )
     return {

@@ -98,7 +98,7 @@ def secret_rules(names: list[str]) -> list[dict[str, Any]]:
 def test_routers_read_the_secrets_that_are_named_and_no_others() -> None:
     (rule,) = secret_rules(["b", "a"])
     assert rule["resourceNames"] == ["a", "b"]
-    assert rule["verbs"] == ["get", "watch"]
+    assert rule["verbs"] == ["get", "list", "watch"]
     # A rule without names is a rule about all of them.
     assert secret_rules([]) == []
 
