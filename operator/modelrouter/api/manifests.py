@@ -6,7 +6,8 @@ what it describes, and every problem found is reported, not just the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,12 +163,17 @@ def _read_object(data: Any, source: Source, manifests: Manifests) -> None:
     if model is None:
         _report_other_kind(api_version, kind, f"{kind} {name}".strip(), source, manifests)
         return
+    data = _text_keys(data)
     try:
-        resource = model.model_validate(_text_keys(data))
+        resource, wrong = model.model_validate(data), []
     except ValidationError as error:
+        resource, wrong = None, validation_problems(error, model)
+    if api_version == API_VERSION:
+        wrong += _empty_fields(data.get("spec"), {location for location, _ in wrong})
+    if wrong or resource is None:
         namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
         label = f"{kind} {namespace or DEFAULT_NAMESPACE}/{name or '?'}"
-        for location, message in validation_problems(error, model):
+        for location, message in wrong:
             line = source.line(location)
             path = field_path(location)
             manifests.problems.append(Problem(message, label, path, source.file, line))
@@ -188,6 +194,26 @@ def _read_object(data: Any, source: Source, manifests: Manifests) -> None:
         manifests.routes[key] = resource
     else:
         manifests.secrets[key] = resource
+
+
+def _empty_fields(
+    spec: Any, known: Collection[tuple[int | str, ...]]
+) -> list[tuple[tuple[int | str, ...], str]]:
+    """Fields without a value, which an API server refuses, other than those known as wrong."""
+    found: list[tuple[tuple[int | str, ...], str]] = []
+
+    def look(value: Any, location: tuple[int | str, ...]) -> None:
+        if value is None and location not in known:
+            found.append((location, "this field is empty; give it a value or leave it out"))
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                look(item, (*location, key))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                look(item, (*location, index))
+
+    look(spec, ("spec",))
+    return found
 
 
 def _report_other_kind(
@@ -227,7 +253,12 @@ def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | No
 
 
 class _Loader(yaml.CSafeLoader):
-    """The safe loader, except that dates stay text and a key given twice is an error."""
+    """The safe loader, except that dates stay text and a key given twice is an error.
+
+    A lone y or n is a boolean, as it is for kubectl, so that what is read here is what is applied.
+    """
+
+    bool_values = {**yaml.CSafeLoader.bool_values, "y": True, "n": False}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -244,3 +275,4 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))

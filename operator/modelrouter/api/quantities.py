@@ -69,6 +69,8 @@ def split_address(address: str) -> tuple[str, int]:
         raise ValueError(_ADDRESS_RULE)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+        if ":" not in host or not is_ip_address(host):
+            raise ValueError(f"{host!r} is no IPv6 address; write one as in [fd00::7]:8000")
     elif ":" in host:
         raise ValueError("write an IPv6 address in brackets, such as [fd00::7]:8000")
     if not is_ip_address(host) and not re.fullmatch(_DNS_NAME, host):
@@ -95,7 +97,7 @@ PositiveDuration = Annotated[
     BeforeValidator(_duration),
     AfterValidator(_positive),
     Matching(_DURATION, _DURATION_RULE, 28),
-    Cel("self.matches('[1-9]')", _POSITIVE_RULE),
+    Cel("!self.matches('^[0hms]+$')", _POSITIVE_RULE),
 ]
 """A Go-style duration longer than zero: `250ms`, `30s`, `10m`, `1h30m`."""
 

@@ -46,7 +46,7 @@ def said(text: str) -> str:
         ("contextWindow: many", "spec.contextWindow: Input should be a valid integer"),
         ("features: [vision]", "spec.features[0]: Input should be 'tools', 'jsonSchema' or"),
         ("price: {input: 0.15, output: '1'}", "spec.price.input: write the number as a string"),
-        ("price: {input: '-1', output: '1'}", "spec.price.input: write a decimal number of 0 or more"),
+        ("price: {input: '-1', output: '1'}", "spec.price.input: write a decimal number of 0"),
         ("price: {input: cheap, output: '1'}", "spec.price.input: write a decimal number"),
         ("price: {input: '1'}", "spec.price.output: this field is required"),
         ("quality: {default: '1.5'}", 'spec.quality.default: write a share between "0" and "1"'),
@@ -169,6 +169,12 @@ def test_a_route_that_is_wrong_says_where_and_what_would_be_right(line: str, mes
 )  # fmt: skip
 def test_a_document_that_cannot_be_used_says_why(text: str, message: str) -> None:
     assert message in said(text)
+
+
+def test_a_lone_y_or_n_is_a_boolean_as_kubectl_has_it() -> None:
+    assert "spec.models[0]: Input should be a valid string" in said(
+        ROUTE.format("router: default").replace("models: [m]", "models: [n]")
+    )
 
 
 def test_one_broken_document_costs_only_itself() -> None:
