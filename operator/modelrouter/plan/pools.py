@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from modelrouter.api.pool import ModelPool
+from modelrouter.api.pool import ModelPool, ServiceReference
 from modelrouter.api.quantities import milliseconds
 from modelrouter.api.router_config import (
     Ejection,
@@ -15,14 +15,28 @@ from modelrouter.api.router_config import (
     ServiceEndpoints,
     Upstream,
 )
+from modelrouter.plan.facts import ServicePort
 
 
-def plan_pool(pool: ModelPool, addresses: Sequence[str] | None = None) -> PoolConfig:
-    """The router's view of a pool. `addresses` stand in for the pool's own source."""
+def plan_pool(
+    pool: ModelPool,
+    addresses: Sequence[str] | None = None,
+    ports: Sequence[ServicePort] | None = None,
+) -> PoolConfig:
+    """The router's view of a pool. `addresses` stand in for the pool's own source.
+
+    `ports` are those of the pool's Service; None: nothing is known of it. EndpointSlices know ports
+    by name and by the number in the pod, which need not be the Service's, so the name is found
+    here. A pool whose port does not exist has no endpoints.
+    """
     spec = pool.spec
     upstream, credential, service = None, None, None
     if spec.service is not None and addresses is None:
         service = ServiceEndpoints(name=spec.service.name, port=spec.service.port)
+        if ports is not None:
+            port = find_port(spec.service, ports)
+            service = ServiceEndpoints(name=spec.service.name, port=port.name) if port else None
+            addresses = None if port else []
     if spec.provider is not None:
         if addresses is None:
             upstream = plan_upstream(spec.provider.url)
@@ -62,6 +76,12 @@ def plan_pool(pool: ModelPool, addresses: Sequence[str] | None = None) -> PoolCo
         load_balancing=spec.load_balancing,
         max_concurrent_requests=spec.max_concurrent_requests,
     )
+
+
+def find_port(reference: ServiceReference, ports: Sequence[ServicePort]) -> ServicePort | None:
+    """The port that a pool means, among those of its Service."""
+    wanted = reference.port
+    return next((port for port in ports if wanted in (port.name, port.number)), None)
 
 
 def plan_upstream(base_url: str) -> Upstream:

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelrouter.api.manifests import Key, Manifests
-from modelrouter.api.pool import ModelPool
 from modelrouter.api.problems import Problem
-from modelrouter.api.route import ModelRoute
-from modelrouter.api.router_config import PoolConfig, RouterConfig, content_version
-from modelrouter.plan.pools import plan_pool
-from modelrouter.plan.routes import plan_route
+from modelrouter.api.router_config import RouterConfig, content_version
+from modelrouter.plan.planner import PlannedRoutes, RouterPlanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,76 +52,43 @@ def plan_router(
     `addresses` stand in for the sources of the pools named. What refers to something missing is
     left out and reported; everything else is served.
     """
-    problems: list[Problem] = []
     routes = {
-        key: route
+        key[1]: route
         for key, route in manifests.routes.items()
         if key[0] == namespace and route.spec.router == router
     }
-    used = {name for route in routes.values() for name in route.spec.pools}
-    pools = {
-        name: plan_pool(pool, (addresses or {}).get(name))
-        for name, pool in _pools_of(manifests, namespace).items()
-        if name in used
-    }
-    _check_secrets(manifests, namespace, pools, problems)
-    winners = _model_winners(manifests, routes, problems)
-    planned = {}
-    for key, route in sorted(routes.items(), key=lambda item: item[0]):
-        _check_pools(manifests, key, route, pools, problems)
-        models = [model for model in route.spec.models if winners[model] == key]
-        compiled = plan_route(route.spec, pools, models) if models else None
-        if compiled is not None:
-            planned[key[1]] = compiled
-    config = RouterConfig(router=router, namespace=namespace, pools=pools, routes=planned)
+    pools = {key[1]: pool for key, pool in manifests.pools.items() if key[0] == namespace}
+    planned = RouterPlanner().plan(routes, pools, addresses=addresses)
+    config = RouterConfig(
+        router=router, namespace=namespace, pools=planned.pools, routes=planned.routes
+    )
     content = config.model_dump(mode="json", exclude_defaults=True, exclude={"version"})
     config = config.model_copy(update={"version": content_version(content)})
+    problems: list[Problem] = []
+    _check_secrets(manifests, namespace, planned, problems)
+    _check_routes(manifests, namespace, planned, problems)
     return PlannedRouter(config, problems)
 
 
-def _pools_of(manifests: Manifests, namespace: str) -> dict[str, ModelPool]:
-    return {key[1]: pool for key, pool in sorted(manifests.pools.items()) if key[0] == namespace}
-
-
-def _model_winners(
-    manifests: Manifests, routes: Mapping[Key, ModelRoute], problems: list[Problem]
-) -> dict[str, Key]:
-    """Which route serves each virtual model: the oldest that claims it, then the first by name."""
-    winners: dict[str, Key] = {}
-    by_age = sorted(
-        routes.items(), key=lambda item: (item[1].metadata.creation_timestamp or "", item[0])
-    )
-    for key, route in by_age:
-        for index, model in enumerate(route.spec.models):
-            winner = winners.setdefault(model, key)
-            if winner != key:
-                text = f"{model} is already served by ModelRoute {winner[0]}/{winner[1]}"
-                location = ("spec", "models", index)
-                problems.append(manifests.locate("ModelRoute", key, location, text))
-    return winners
-
-
-def _check_pools(
-    manifests: Manifests,
-    key: Key,
-    route: ModelRoute,
-    pools: Mapping[str, PoolConfig],
-    problems: list[Problem],
+def _check_routes(
+    manifests: Manifests, namespace: str, planned: PlannedRoutes, problems: list[Problem]
 ) -> None:
-    for index, name in enumerate(route.spec.pools):
-        if name not in pools:
-            text = f"there is no ModelPool {key[0]}/{name}; apply it, or remove it here"
-            location = ("spec", "pools", index)
-            problems.append(manifests.locate("ModelRoute", key, location, text))
+    for name, outcome in planned.outcomes.items():
+        spec = manifests.routes[namespace, name].spec
+        for model, winner in outcome.conflicts.items():
+            text = f"{model} is already served by ModelRoute {namespace}/{winner}"
+            location: tuple[int | str, ...] = ("spec", "models", spec.models.index(model))
+            problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
+        for pool in outcome.missing_pools:
+            text = f"there is no ModelPool {namespace}/{pool}; apply it, or remove it here"
+            location = ("spec", "pools", spec.pools.index(pool))
+            problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
 
 
 def _check_secrets(
-    manifests: Manifests,
-    namespace: str,
-    pools: Mapping[str, PoolConfig],
-    problems: list[Problem],
+    manifests: Manifests, namespace: str, planned: PlannedRoutes, problems: list[Problem]
 ) -> None:
-    for name, pool in pools.items():
+    for name, pool in planned.pools.items():
         if pool.credential is None:
             continue
         secret = manifests.secrets.get((namespace, pool.credential.secret))

@@ -162,7 +162,7 @@ def _settle(homeless: Entries, shards: dict[int, dict[str, str]], limit: int) ->
 
 
 def _size(key: str, text: str) -> int:
-    return len(key) + len(text.encode())
+    return len(key) + (len(text) if text.isascii() else len(text.encode()))
 
 
 def writes(current: Shards, wanted: Shards) -> list[Write]:
