@@ -186,6 +186,20 @@ def crds(
         (directory / name).write_text(text, encoding="utf-8")
 
 
+@app.command("operator")
+def run_operator(
+    config: Annotated[Path, typer.Option(help="OperatorConfig, as the chart writes it.")],
+    listen: Annotated[str, typer.Option(help="Probes and metrics.")] = "0.0.0.0:8082",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="The cluster, if not the one that this pod is in.")
+    ] = None,
+) -> None:
+    """Run the operator: ModelRoutes and ModelPools of a cluster in, routers and statuses out."""
+    from modelrouter.controller.running import run
+
+    raise typer.Exit(run(config, listen, kubeconfig))
+
+
 @app.command("router")
 def router_agent(
     config: Annotated[Path, typer.Option(help="The RouterConfig document, as JSON.")],
