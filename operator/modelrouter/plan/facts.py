@@ -92,7 +92,7 @@ class RouterFacts:
 class Programming:
     """Whether all pods of a router work by the present generation of a route."""
 
-    programmed: bool
+    programmed: bool = False
     reason: str = ""
     """For people, where they do not: which pod has not got that far, and why."""
 

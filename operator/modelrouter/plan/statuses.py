@@ -1,0 +1,195 @@
+"""ModelRoute and what is known of the cluster → its status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelrouter.api.pool import ModelPool
+from modelrouter.api.route import ModelRoute
+from modelrouter.api.router_config import RouteConfig, RuleConfig
+from modelrouter.plan.facts import NamespaceFacts, Programming, RouterFacts, Subject
+from modelrouter.plan.naming import child_name, router_url
+from modelrouter.plan.planner import RouteOutcome
+from modelrouter.plan.pool_status import PoolFacts, invalid_spec, observed, pool_status
+from modelrouter.plan.references import resolve
+from modelrouter.plan.transitions import Event, transitions
+from modelrouter.plan.verdicts import (
+    ACCEPTED,
+    PENDING,
+    PROGRAMMED,
+    READY,
+    RESOLVED_REFS,
+    Verdict,
+    conditions,
+    listed,
+    no,
+    unknown,
+    yes,
+)
+
+__all__ = ["Event", "PoolFacts", "RouteFacts", "pool_status", "route_status", "transitions"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """What the status of a route depends on."""
+
+    subject: Subject
+    route: ModelRoute | None
+    """None: it cannot be read; the subject's problems say why."""
+    outcome: RouteOutcome | None
+    """What the plan of its router made of it. None: it has not been planned yet."""
+    programming: Programming = field(default_factory=Programming)
+    router: RouterFacts = field(default_factory=RouterFacts)
+    pools: Mapping[str, ModelPool | None] = field(default_factory=dict)
+    """Pools of the namespace, at least those that the route names. None: it cannot be read."""
+    known: NamespaceFacts = field(default_factory=NamespaceFacts)
+
+
+def route_status(facts: RouteFacts, old: Mapping[str, Any] | None, now: str) -> dict[str, Any]:
+    """The status of a route. `old` is its present one; `now` is RFC 3339 in UTC.
+
+    Equal facts give an equal status, whatever the time.
+    """
+    status: dict[str, Any] = {"observedGeneration": facts.subject.generation}
+    if facts.route is None:
+        invalid = invalid_spec(facts.subject)
+        verdicts = {
+            ACCEPTED: invalid,
+            RESOLVED_REFS: unknown("InvalidSpec", "the spec cannot be read"),
+            PROGRAMMED: no("InvalidSpec", "the route is not served"),
+            READY: invalid,
+        }
+    else:
+        status["url"] = router_url(facts.subject.namespace, facts.route.spec.router)
+        if facts.outcome is not None and facts.outcome.config is not None:
+            status["traffic"] = list(_traffic(facts.outcome.config))
+        verdicts = _verdicts(facts, facts.route)
+    before = (old or {}).get("conditions") or ()
+    status["conditions"] = conditions(verdicts, facts.subject.generation, before, now)
+    return status
+
+
+def _traffic(config: RouteConfig) -> Iterator[dict[str, Any]]:
+    for rule in config.rules:
+        for target in rule.targets:
+            yield {"rule": rule.name, "pool": target.pool, "weight": target.weight}
+
+
+def _verdicts(facts: RouteFacts, route: ModelRoute) -> dict[str, Verdict]:
+    if facts.outcome is None:
+        pending = unknown(PENDING, "the operator has not looked at this generation yet")
+        return dict.fromkeys((ACCEPTED, RESOLVED_REFS, PROGRAMMED, READY), pending)
+    accepted = _accepted(facts, facts.outcome)
+    refs = _resolved_refs(facts, route)
+    if facts.outcome.config is None:
+        reason = refs if facts.outcome.models else accepted
+        if reason.status != "False":
+            reason = no("Programming", "the route is about to be planned again")
+        programmed = no(reason.reason, f"the route is not served: {reason.message}")
+        ready = reason
+    else:
+        programmed = _programmed(facts, route)
+        ready = accepted if not accepted.holds else programmed
+        if accepted.holds and programmed.holds:
+            ready = _ready(facts, facts.outcome.config)
+    return {ACCEPTED: accepted, RESOLVED_REFS: refs, PROGRAMMED: programmed, READY: ready}
+
+
+def _accepted(facts: RouteFacts, outcome: RouteOutcome) -> Verdict:
+    if not outcome.conflicts:
+        return yes("Accepted", "the route is valid, and its models are served by no other route")
+    taken = [
+        f"{model} is served by the older ModelRoute {facts.subject.namespace}/{winner}"
+        for model, winner in outcome.conflicts.items()
+    ]
+    rest = f". Served here: {listed(outcome.models, ', ')}" if outcome.models else ""
+    return no("ModelConflict", f"{listed(taken)}; take it out of spec.models here or there{rest}")
+
+
+def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
+    namespace = facts.subject.namespace
+    problems: list[Verdict] = []
+    pending: list[Verdict] = []
+    for name in route.spec.pools:
+        label = f"ModelPool {namespace}/{name}"
+        if name not in facts.pools:
+            text = f"there is no {label}; create it, or take it out of spec.pools"
+            problems.append(no("PoolNotFound", text))
+            continue
+        pool = facts.pools[name]
+        if pool is None:
+            problems.append(no("PoolInvalid", f"{label} is invalid; its own status says why"))
+            continue
+        found = resolve(pool, facts.known)
+        if not found.holds:
+            named = Verdict(found.status, found.reason, f"{label}: {found.message}")
+            (problems if found.status == "False" else pending).append(named)
+    if problems:
+        return no(problems[0].reason, listed([problem.message for problem in problems]))
+    if pending:
+        return unknown(PENDING, listed([verdict.message for verdict in pending]))
+    return yes("ResolvedRefs", "all pools are there, and all that they refer to")
+
+
+def _programmed(facts: RouteFacts, route: ModelRoute) -> Verdict:
+    router, namespace = route.spec.router, facts.subject.namespace
+    if facts.router.problem:
+        text = f"the objects of router {router} cannot be written: {facts.router.problem}"
+        return no("RouterNotApplied", text)
+    if not any(pod.ready for pod in facts.router.pods):
+        look = f"kubectl describe deployment -n {namespace} {child_name(router)}"
+        what = f"router {router} has no pod"
+        if facts.router.pods:
+            first = min(pod.name for pod in facts.router.pods)
+            look = f"kubectl describe pod -n {namespace} {first}"
+            what = f"no pod of router {router} is ready"
+        return no("RouterNotReady", f"{what}; see: {look}")
+    if not facts.programming.programmed:
+        reason = facts.programming.reason or f"the pods of router {router} have not taken it yet"
+        return no("Programming", reason)
+    return yes("Programmed", f"every pod of router {router} works by this generation")
+
+
+def _ready(facts: RouteFacts, config: RouteConfig) -> Verdict:
+    """Whether each rule has a pool that can answer."""
+    readiness = {name: _pool_ready(facts, name) for name in config.pools}
+    dead, unclear = [], []
+    for rule in config.rules:
+        names = _usable(rule)
+        if any(readiness.get(name) for name in names):
+            continue
+        label = f"rule {rule.name}"
+        if not names:
+            dead.append(f"{label} has no pool left")
+        elif any(readiness.get(name) is None for name in names):
+            unclear.append(f"{label}: pool {listed(names, ', ')}")
+        else:
+            dead.append(f"{label}: no endpoint of pool {listed(names, ', ')} is ready")
+    if dead:
+        return no("NoEndpoints", f"{listed(dead)}; see the status of the pools")
+    if unclear:
+        what = listed(unclear)
+        return unknown(
+            PENDING, f"the routers have not told yet whether endpoints are ready: {what}"
+        )
+    away = [name for name in config.pools if readiness[name] is False]
+    more = f"; without an endpoint: pool {listed(away, ', ')}" if away else ""
+    return yes("Ready", f"every rule has an endpoint that answers{more}")
+
+
+def _usable(rule: RuleConfig) -> list[str]:
+    """The pools that a rule may send requests to."""
+    names = [target.pool for target in rule.targets if target.weight > 0]
+    return list(dict.fromkeys([*names, *rule.failover]))
+
+
+def _pool_ready(facts: RouteFacts, name: str) -> bool | None:
+    """Whether a pool has an endpoint that gets requests; None: nobody knows yet."""
+    pool = facts.pools.get(name)
+    if pool is None or resolve(pool, facts.known).status == "False":
+        return False
+    counts = observed([facts.router], name)
+    return counts.ready > 0 if counts is not None else None
