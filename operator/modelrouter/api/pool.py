@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, Cel, Keywords, Matching, checked_by
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
-from modelrouter.api.quantities import Address, DecimalText, PositiveDuration, Share
+from modelrouter.api.quantities import Address, BaseUrl, DecimalText, PositiveDuration, Share
 from modelrouter.api.strictness import StrictModel, invalid
 
 
@@ -37,35 +36,6 @@ class LoadBalancing(StrEnum):
     ROUND_ROBIN = "RoundRobin"
     SESSION_HASH = "SessionHash"
     PREFIX_HASH = "PrefixHash"
-
-
-def _base_url(text: str) -> str:
-    url = urlsplit(text)
-    try:
-        port_is_valid = url.port is None or url.port > 0
-    except ValueError:
-        port_is_valid = False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
-        raise ValueError("write a URL such as https://api.openai.com/v1")
-    if url.query or url.fragment or url.username:
-        raise ValueError("a base URL has no query, fragment or user; keys belong in a Secret")
-    return text.rstrip("/")
-
-
-BaseUrl = Annotated[
-    str,
-    Field(max_length=1024),
-    AfterValidator(_base_url),
-    Cel(
-        "isURL(self) && url(self).getScheme() in ['http', 'https'] "
-        "&& url(self).getHostname() != ''",
-        "write a URL such as https://api.openai.com/v1",
-    ),
-    Cel(
-        "!self.matches('[?#@]')",
-        "a base URL has no query, fragment or user; keys belong in a Secret",
-    ),
-]
 
 
 _SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
@@ -196,7 +166,14 @@ class Parameters(StrictModel):
 
     drop: Annotated[list[ParameterName], Field(max_length=32), LIST_OF_ONE_OWNER] = []
     """Parameters removed before the request is sent, such as temperature for reasoning models."""
-    rename: Annotated[dict[ParameterName, ParameterName], Field(max_length=32)] = {}
+    rename: Annotated[
+        dict[ParameterName, ParameterName],
+        Field(max_length=32),
+        Cel(
+            "self.all(name, size(name) > 0 && size(name) <= 128)",
+            "a parameter's name has 1 to 128 characters",
+        ),
+    ] = {}
     """Parameters sent under another name, such as max_tokens: max_completion_tokens."""
 
     @model_validator(mode="after")

@@ -23,7 +23,11 @@ _SHARE_RULE = 'write a share between "0" and "1"'
 _LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = rf"{_LABEL}([.]{_LABEL})*[.]?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_ADDRESS = rf"^({_DNS_NAME}|\[[0-9A-Fa-f:.]+\]):{_PORT}$"
+_HOST = rf"({_DNS_NAME}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
+_ADDRESS = rf"^{_HOST}:{_PORT}$"
+_BASE_URL = rf"^https?://{_HOST}(:{_PORT})?(/[!-~]*)?$"
+_BASE_URL_RULE = "write a URL such as https://api.openai.com/v1"
+_URL_PARTS_RULE = "a base URL has no query, fragment or user; keys belong in a Secret"
 _ADDRESS_RULE = "write host:port, such as 10.0.0.7:8000 or [fd00::7]:8000"
 
 
@@ -69,13 +73,22 @@ def split_address(address: str) -> tuple[str, int]:
         raise ValueError(_ADDRESS_RULE)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if ":" not in host or not is_ip_address(host):
+        if not _is_plain_ipv6(host):
             raise ValueError(f"{host!r} is no IPv6 address; write one as in [fd00::7]:8000")
     elif ":" in host:
         raise ValueError("write an IPv6 address in brackets, such as [fd00::7]:8000")
     if not is_ip_address(host) and not re.fullmatch(_DNS_NAME, host):
         raise ValueError(f"{host!r} is neither an IP address nor a host name")
     return host, int(port)
+
+
+def _is_plain_ipv6(host: str) -> bool:
+    """Whether this is an IPv6 address without a zone, and not an IPv4 address in disguise."""
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return address.ipv4_mapped is None and address.scope_id is None
 
 
 def is_ip_address(host: str) -> bool:
@@ -90,6 +103,14 @@ def is_ip_address(host: str) -> bool:
 def _address(text: str) -> str:
     split_address(text)
     return text
+
+
+def _base_url(text: str) -> str:
+    if any(mark in text for mark in "?#@"):
+        raise ValueError(_URL_PARTS_RULE)
+    if not re.fullmatch(_BASE_URL, text):
+        raise ValueError(_BASE_URL_RULE)
+    return text.rstrip("/")
 
 
 PositiveDuration = Annotated[
@@ -120,3 +141,12 @@ Address = Annotated[
     ),
 ]
 """A fixed address, `host:port`."""
+
+BaseUrl = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_base_url),
+    Matching(_BASE_URL, _BASE_URL_RULE, 1024),
+    Cel("!self.matches('[?#@]')", _URL_PARTS_RULE),
+]
+"""The URL that paths are appended to, without a slash at its end."""
