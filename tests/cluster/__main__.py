@@ -16,10 +16,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.kubernetes import tools
-from cluster.kubernetes.node import CONTAINERD_SOCKET, load_archive
+from cluster.kubernetes.images import build_images
+from cluster.kubernetes.node import check_node
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import Cluster, find, running
 from cluster.kubernetes.supervising import supervise
@@ -36,6 +39,9 @@ def main() -> int:
                 print(tools.build())
             case "supervise":
                 return supervise(chosen.tools, chosen.run_folder, node=chosen.node)
+            case "images":
+                for image in build_images():
+                    print(f"{image.name}: {image.archive}")
             case "up":
                 _up(chosen.run, chosen.node)
             case "with":
@@ -43,8 +49,7 @@ def main() -> int:
             case "exec":
                 _exec(find(chosen.run), chosen.argv)
             case "load":
-                cluster = find(chosen.run)
-                load_archive(cluster.tools, cluster.run / CONTAINERD_SOCKET, chosen.archive)
+                find(chosen.run).load(build_images())
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
@@ -70,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     inside = commands.add_parser("exec", help="run a command in the cluster's network")
     for command in (during, inside):
         command.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
-    commands.add_parser("load", help="put images on the node").add_argument("archive", type=Path)
+    commands.add_parser("images", help="build the images")
+    commands.add_parser("load", help="build the images anew and put them on a running node")
     hidden = commands.add_parser("supervise")
     hidden.add_argument("tools", type=Path)
     hidden.add_argument("run_folder", type=Path)
@@ -81,18 +87,29 @@ def _parser() -> argparse.ArgumentParser:
 def _up(run: Path, node: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    with running(run, node=node) as cluster:
-        print(f"ready in {cluster.seconds:.0f} s: export KUBECONFIG={cluster.kubeconfig} "
-              f"PATH={cluster.tools / 'bin'}:$PATH", flush=True)  # fmt: skip
+    with _ready(run, node) as cluster:
+        path = f"PATH={cluster.tools / 'bin'}:$PATH"
+        seconds = f"{cluster.seconds:.0f} s"
+        print(f"ready in {seconds}: export KUBECONFIG={cluster.kubeconfig} {path}", flush=True)
         while True:
             signal.pause()
 
 
 def _with(run: Path, node: bool, argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with running(run, node=node) as cluster:
+    with _ready(run, node) as cluster:
         command = [sys.executable, "-m", "cluster", "--run", str(run), "exec", *argv]
         return subprocess.run(command, env=cluster.environment, check=False).returncode
+
+
+@contextmanager
+def _ready(run: Path, node: bool) -> Iterator[Cluster]:
+    if node:
+        check_node()
+    images = build_images() if node else []
+    with running(run, node=node) as cluster:
+        cluster.load(images)
+        yield cluster
 
 
 def _exec(cluster: Cluster, argv: list[str]) -> None:

@@ -7,12 +7,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.kubernetes.control_plane import API_SERVER, write_kubeconfig
-from cluster.kubernetes.node import CONTAINERD_SOCKET, load_archive
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import Cluster
 from cluster.kubernetes.supervising import give
@@ -30,7 +29,6 @@ class Kubernetes:
     own: Cluster | None = None
     programs: Path | None = None
     """Where kubectl and helm are if not on PATH."""
-    _scratch: dict[str, Path] = field(default_factory=dict, repr=False)
 
     @property
     def is_own(self) -> bool:
@@ -131,11 +129,6 @@ class Kubernetes:
                 event = json.loads(line)
                 if user is None or event["user"]["username"] == user:
                     yield event
-
-    def load(self, archive: Path) -> None:
-        """Put the images of an OCI archive on the node."""
-        cluster = self._mine()
-        load_archive(cluster.tools, cluster.run / CONTAINERD_SOCKET, archive)
 
     def _run(self, command: Sequence[str], input: str | None, check: bool, timeout: float) -> str:
         done = subprocess.run(

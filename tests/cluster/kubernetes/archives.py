@@ -43,6 +43,8 @@ def write_archive(
                 "os": "linux",
                 "config": {"Entrypoint": list(entrypoint), "Env": [_PATH, *env], "User": user},
                 "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+                # buildah adds layers only to an image whose history tells of all it has.
+                "history": [{"created_by": "a root file system"}],
             }
         )
         described_layer = _describe("layer.v1.tar", layer_digest, layer_size)

@@ -9,18 +9,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.kubernetes import tools
-from cluster.kubernetes.node import check_node, namespaces, remove_cgroups
+from cluster.kubernetes.images import Image
+from cluster.kubernetes.node import (
+    CONTAINERD_SOCKET,
+    check_node,
+    load_archive,
+    namespaces,
+    remove_cgroups,
+)
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.processes import end_with_parent, last_lines
 from cluster.kubernetes.supervising import SOCKET, STATE
 
 START_SECONDS = 240.0
+_IMAGES = "images"
 _BULK = ("etcd", "containerd", "containerd-state", "containerd-opt", "kubelet")
 _TESTS = Path(__file__).resolve().parents[2]
 
@@ -47,6 +55,19 @@ class Cluster:
     def audit_log(self) -> Path:
         """One JSON object per write."""
         return self.run / "audit.log"
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images that were loaded."""
+        listed = self.run / _IMAGES
+        return listed.read_text().split() if listed.exists() else []
+
+    def load(self, images: Iterable[Image]) -> None:
+        """Put images on the node. Pods need `imagePullPolicy: IfNotPresent`."""
+        for image in images:
+            load_archive(self.tools, self.run / CONTAINERD_SOCKET, image.archive)
+            with (self.run / _IMAGES).open("a") as listed:
+                listed.write(f"{image.name}\n")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -146,7 +167,7 @@ def _clear(run: Path) -> None:
         raise SystemExit(f"a cluster runs in {run} already")
     _remove_bulk(run)
     run.mkdir(parents=True, exist_ok=True)
-    for stale in (STATE, SOCKET, "pid", "audit.log"):
+    for stale in (STATE, SOCKET, _IMAGES, "pid", "audit.log"):
         (run / stale).unlink(missing_ok=True)
 
 

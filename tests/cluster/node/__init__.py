@@ -1,0 +1,1 @@
+"""Tests where everything is real: pods, images, probes, Services, traffic."""
