@@ -51,6 +51,10 @@ reference-check: $(READY) ## Check that docs/reference.md is what the models say
 
 crds: $(READY) ## Write the CustomResourceDefinitions in crds/ from the models
 	@$(BIN)/python -m modelrouter crds --directory crds
+	@$(BIN)/python charts/generate.py
+
+chart: $(READY) ## Write the chart's copies of crds/, its README and schema texts from their sources
+	@$(BIN)/python charts/generate.py
 
 crds-check: $(READY) ## Check that crds/ is what the models say
 	@$(BIN)/python -m modelrouter crds --directory .crds-check && diff -ru crds .crds-check; \
@@ -68,4 +72,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test lint format golden docs reference-check crds crds-check bench lock clean
+.PHONY: help setup demo run test lint format golden docs reference-check crds chart crds-check bench lock clean

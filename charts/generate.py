@@ -1,6 +1,6 @@
 """What the chart holds of other files: the CRDs, the README's table and the schema's descriptions.
 
-`make charts` writes them; `--check` says what is out of date instead, and the tests run it.
+`make chart` writes them; `--check` says what is out of date instead, and the tests run it.
 The comments of values.yaml are the only place where a value is explained.
 """
 
@@ -18,7 +18,7 @@ import yaml
 
 CHART = Path(__file__).parent / "model-router"
 CRDS = Path(__file__).parent.parent / "crds"
-_TABLE_START = "<!-- values: made from values.yaml by `make charts` -->"
+_TABLE_START = "<!-- values: made from values.yaml by `make chart` -->"
 _TABLE_END = "<!-- end of values -->"
 _KEY = re.compile(r"^( *)([A-Za-z][A-Za-z0-9]*):")
 _COMMENT = re.compile(r"^( *)# ?(.*)$")
@@ -107,7 +107,7 @@ def main() -> int:
     surplus = sorted(set((CHART / "files" / "crds").glob("*")) - set(files))
     if check:
         for path in [*stale, *surplus]:
-            print(f"{path.relative_to(CHART.parent.parent)} is out of date: run make charts")
+            print(f"{path.relative_to(CHART.parent.parent)} is out of date: run make chart")
         return 1 if stale or surplus else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
