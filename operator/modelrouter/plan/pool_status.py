@@ -148,6 +148,8 @@ def _why_none(pool: ModelPool, counts: Counts | None, in_cluster: Counts | None)
                 "the routers; look at the servers, at spec.healthCheck and at network policies"
             )
         total = in_cluster.total if in_cluster is not None else 0
+        if total == 0:
+            return f"{name} has no endpoint; look at its selector, and whether its pods run"
         return f"none of {total} endpoints of {name} is ready; look at the pods behind it"
     if spec.provider is not None:
         return (

@@ -23,20 +23,20 @@ def _resolve_secret(
     namespace: str, reference: SecretKeyReference, known: NamespaceFacts
 ) -> Verdict:
     name = f"Secret {namespace}/{reference.name}"
-    waits = "until then no request is sent to this pool"
+    waits = "Until then no request is sent to this pool"
     secret = known.secrets.get(reference.name)
     if secret is None:
         return unknown(PENDING, f"{name} has not been looked up yet")
     if secret.state is SecretState.MISSING:
-        return no("SecretNotFound", f"there is no {name}; create it, {waits}")
+        return no("SecretNotFound", f"there is no {name}; create it. {waits}")
     if secret.state is SecretState.FORBIDDEN:
         return no(
             "SecretNotReadable",
             f"the operator may not read {name}; add {reference.name} to rbac.secretNames in the "
-            f"values of its chart, {waits}",
+            f"values of its chart. {waits}",
         )
     if reference.key not in secret.keys:
-        return no("SecretKeyNotFound", f"{name} has no key {reference.key}; add it, {waits}")
+        return no("SecretKeyNotFound", f"{name} has no key {reference.key}; add it. {waits}")
     return yes("ResolvedRefs", f"{name} has the key {reference.key}")
 
 

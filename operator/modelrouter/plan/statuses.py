@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from modelrouter.api.pool import ModelPool
@@ -30,6 +31,10 @@ from modelrouter.plan.verdicts import (
 )
 
 __all__ = ["Event", "PoolFacts", "RouteFacts", "pool_status", "route_status", "transitions"]
+
+
+MOST_SHARES = 2048
+"""What the schema of the status has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def route_status(facts: RouteFacts, old: Mapping[str, Any] | None, now: str) -> 
     else:
         status["url"] = router_url(facts.subject.namespace, facts.route.spec.router)
         if facts.outcome is not None and facts.outcome.config is not None:
-            status["traffic"] = list(_traffic(facts.outcome.config))
+            status["traffic"] = list(islice(_traffic(facts.outcome.config), MOST_SHARES))
         verdicts = _verdicts(facts, facts.route)
     before = (old or {}).get("conditions") or ()
     status["conditions"] = conditions(verdicts, facts.subject.generation, before, now)
@@ -136,10 +141,13 @@ def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
 
 def _programmed(facts: RouteFacts, route: ModelRoute) -> Verdict:
     router, namespace = route.spec.router, facts.subject.namespace
+    ready = any(pod.ready for pod in facts.router.pods)
+    if ready and facts.programming.programmed:
+        return yes("Programmed", f"every pod of router {router} works by this generation")
     if facts.router.problem:
         text = f"the objects of router {router} cannot be written: {facts.router.problem}"
         return no("RouterNotApplied", text)
-    if not any(pod.ready for pod in facts.router.pods):
+    if not ready:
         look = f"kubectl describe deployment -n {namespace} {child_name(router)}"
         what = f"router {router} has no pod"
         if facts.router.pods:
@@ -147,10 +155,8 @@ def _programmed(facts: RouteFacts, route: ModelRoute) -> Verdict:
             look = f"kubectl describe pod -n {namespace} {first}"
             what = f"no pod of router {router} is ready"
         return no("RouterNotReady", f"{what}; see: {look}")
-    if not facts.programming.programmed:
-        reason = facts.programming.reason or f"the pods of router {router} have not taken it yet"
-        return no("Programming", reason)
-    return yes("Programmed", f"every pod of router {router} works by this generation")
+    reason = facts.programming.reason or f"the pods of router {router} have not taken it yet"
+    return no("Programming", reason)
 
 
 def _ready(facts: RouteFacts, config: RouteConfig) -> Verdict:
@@ -165,9 +171,9 @@ def _ready(facts: RouteFacts, config: RouteConfig) -> Verdict:
         if not names:
             dead.append(f"{label} has no pool left")
         elif any(readiness.get(name) is None for name in names):
-            unclear.append(f"{label}: pool {listed(names, ', ')}")
+            unclear.append(f"{label}: {_pools(names)}")
         else:
-            dead.append(f"{label}: no endpoint of pool {listed(names, ', ')} is ready")
+            dead.append(f"{label}: no endpoint of {_pools(names)} is ready")
     if dead:
         return no("NoEndpoints", f"{listed(dead)}; see the status of the pools")
     if unclear:
@@ -176,8 +182,12 @@ def _ready(facts: RouteFacts, config: RouteConfig) -> Verdict:
             PENDING, f"the routers have not told yet whether endpoints are ready: {what}"
         )
     away = [name for name in config.pools if readiness[name] is False]
-    more = f"; without an endpoint: pool {listed(away, ', ')}" if away else ""
+    more = f"; no endpoint of {_pools(away)} is ready" if away else ""
     return yes("Ready", f"every rule has an endpoint that answers{more}")
+
+
+def _pools(names: list[str]) -> str:
+    return f"{'pool' if len(names) == 1 else 'pools'} {listed(names, ', ')}"
 
 
 def _usable(rule: RuleConfig) -> list[str]:

@@ -14,6 +14,8 @@ ACCEPTED, RESOLVED_REFS, PROGRAMMED, READY = "Accepted", "ResolvedRefs", "Progra
 PENDING = "Pending"
 """Reason of what cannot be known yet."""
 
+LONGEST_MESSAGE = 4096
+"""Far below what the API takes, and more than anybody reads."""
 _MOST_LISTED = 3
 
 
@@ -65,7 +67,7 @@ def conditions(
             "observedGeneration": generation,
             "lastTransitionTime": _since(before.get(kind), verdict, now),
             "reason": verdict.reason,
-            "message": verdict.message,
+            "message": verdict.message[:LONGEST_MESSAGE],
         }
         for kind, verdict in verdicts.items()
     ]
