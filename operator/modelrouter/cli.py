@@ -202,8 +202,17 @@ def run_operator(
 
 @app.command("router")
 def router_agent(
-    config: Annotated[Path, typer.Option(help="The RouterConfig document, as JSON.")],
     runtime_dir: Annotated[Path, typer.Option(help="For sockets and Envoy's bootstrap.")],
+    config: Annotated[Path | None, typer.Option(help="The RouterConfig document, as JSON.")] = None,
+    kubernetes: Annotated[
+        bool,
+        typer.Option("--kubernetes", help="Take everything from the cluster, instead of --config."),
+    ] = False,
+    namespace: Namespace = "",
+    router: Annotated[str, typer.Option(help="Name of the router, with --kubernetes.")] = "",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Reach the cluster by this file, from outside of it.")
+    ] = None,
     secrets: Annotated[
         Path | None, typer.Option(help="Values of Secrets, as JSON: name, key, value.")
     ] = None,
@@ -220,16 +229,21 @@ def router_agent(
     """Run the agent beside an Envoy, which reads RUNTIME_DIR/envoy.json."""
     from modelrouter.api.quantities import split_address
     from modelrouter.router.running import run
-    from modelrouter.router.settings import AgentSettings
+    from modelrouter.router.settings import AgentSettings, ClusterSettings
 
+    if kubernetes == (config is not None):
+        raise typer.BadParameter("exactly one of --config and --kubernetes is needed")
+    if kubernetes and not (namespace and router):
+        raise typer.BadParameter("--kubernetes needs --namespace and --router")
     try:
         host, port = split_address(listen)
         admin_host, admin_port = split_address(admin)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     settings = AgentSettings(
-        config=config,
         runtime_dir=runtime_dir,
+        config=config,
+        cluster=ClusterSettings(namespace, router, kubeconfig) if kubernetes else None,
         secrets=secrets,
         state_dir=state_dir,
         host=host,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from modelrouter.router.pool_counts import PoolCounts
 
 LONGEST_POLL_SECONDS = 60.0
 
@@ -30,6 +32,10 @@ class Reported(Protocol):
     async def changed(self, after: str) -> str:
         """Wait until a version other than `after` is in force, and return it."""
 
+    @property
+    def counts(self) -> PoolCounts:
+        """Endpoints of the pools."""
+
 
 def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
     """The routes of the admin server."""
@@ -46,19 +52,29 @@ def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
             body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST}
         )
 
+    def state() -> Mapping[str, Any]:
+        return {
+            "version": agent.acknowledged,
+            "pools": agent.counts.counts,
+            "poolsDigest": agent.counts.digest,
+        }
+
     async def configz(request: web.Request) -> web.Response:
         if "after" not in request.query:
-            return _json({"version": agent.acknowledged})
+            return _json(state())
         try:
             seconds = float(request.query.get("timeout", "30"))
         except ValueError:
             return _json({"error": "timeout: write a number of seconds"}, status=400)
         try:
             async with asyncio.timeout(min(max(seconds, 0.0), LONGEST_POLL_SECONDS)):
-                version = await agent.changed(request.query["after"])
+                await _first(
+                    agent.changed(request.query["after"]),
+                    *(agent.counts.changed(known) for known in request.query.getall("pools", [])),
+                )
         except TimeoutError:
-            version = agent.acknowledged
-        return _json({"version": version})
+            pass
+        return _json(state())
 
     async def routez(_: web.Request) -> web.Response:
         return _json(agent.view())
@@ -70,6 +86,16 @@ def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
     app.router.add_get("/configz", configz)
     app.router.add_get("/routez", routez)
     return app
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for one of several."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:

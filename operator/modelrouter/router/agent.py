@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -24,9 +24,12 @@ from modelrouter.router.decisions.service import DecisionService
 from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.following import ServiceFollower
 from modelrouter.router.inputs import Inputs, Secrets
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.pool_counts import PoolCounts
 from modelrouter.router.reading import ConfigReader, InvalidConfigError
+from modelrouter.router.services import Groups, Services
 
 log = structlog.get_logger(__name__)
 
@@ -59,11 +62,15 @@ class Agent:
         self.ledger = ledger
         self.programmed = Programmed()
         self.decide = DecisionService(ledger)
+        self.endpoints = ServiceFollower(Services(), store, settings)
         self._store = store
         self._last_good = last_good
         self._reader = ConfigReader()
         self._builder = ResourceBuilder(settings)
         self._current = EnvoyResources()
+        self.counts = PoolCounts()
+        self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
+        """What the source of the configuration has to say for itself, for `/readyz`."""
         self._source_problems: tuple[Mapping[str, str], ...] = ()
         self._invalid: Mapping[str, str] | None = None
         self._keyless: frozenset[str] = frozenset()
@@ -80,7 +87,8 @@ class Agent:
             return False
         try:
             # In a thread, so that decisions go on meanwhile: a thousand routes take a second.
-            ready = await asyncio.to_thread(asyncio.run, self._prepare(inputs, inputs.document))
+            preparing = self._prepare(inputs, inputs.document, self.endpoints.snapshot())
+            ready = await asyncio.to_thread(asyncio.run, preparing)
         except (InvalidConfigError, ValueError) as error:
             self.programmed.rejected += 1
             self._invalid = {"source": "configuration", "message": str(error)}
@@ -91,7 +99,13 @@ class Agent:
             self._removal.cancel()
         started = time.monotonic()
         version = ready.config.version
-        self._store.update(ready.both, version)
+        own = {
+            name: pool
+            for name, pool in ready.config.pools.items()
+            if pool.service is not None and _has_key(pool, inputs.secrets)
+        }
+        pools = ready.config.pools
+        self._store.update(self.endpoints.begin(pools, own, ready.both, ready.alone), version)
         if not await self._acknowledged(version, superseded):
             # What Envoy may have got of it by now must stay known until a later removal.
             self._current = self._current.joined_with(ready.resources)
@@ -101,7 +115,8 @@ class Agent:
         self.decide.use(ready.policy, ready.resources.plans)
         self._current = ready.resources
         self._removal = asyncio.get_running_loop().call_later(
-            REMOVAL_DELAY_SECONDS, lambda: self._store.update(ready.alone, version)
+            REMOVAL_DELAY_SECONDS,
+            lambda: self._store.update(self.endpoints.settle(own, ready.alone), version),
         )
         if self._last_good is not None:
             await asyncio.to_thread(self._last_good.save, inputs)
@@ -109,12 +124,15 @@ class Agent:
         gc.freeze()
         return True
 
-    async def _prepare(self, inputs: Inputs, document: Mapping[str, Any]) -> Prepared:
+    async def _prepare(
+        self, inputs: Inputs, document: Mapping[str, Any], services: Groups
+    ) -> Prepared:
         """Everything that takes time. Raises `ValueError` for what cannot be brought into force."""
         config = await self._reader.read(document)
         policy = await self.decide.compile(config)
-        resources = await self._builder.build(config, inputs.secrets)
-        both = self._current.joined_with(resources).as_set().with_versions()
+        resources = await self._builder.build(config, inputs.secrets, services)
+        current = self.endpoints.refreshed(self._current)
+        both = current.joined_with(resources).as_set().with_versions()
         alone = resources.as_set().with_versions()
         return Prepared(config, policy, resources, both, alone)
 
@@ -174,6 +192,13 @@ class Agent:
                 state.ready = state.endpoints = None
             else:
                 state.ready, state.endpoints = gauge.ready, gauge.total
+        self.counts.offer(
+            {
+                name: {"ready": state.ready, "total": state.endpoints}
+                for name, state in sorted(self.ledger.pools.items())
+                if state.ready is not None and state.endpoints is not None
+            }
+        )
 
     # What others see
 
@@ -192,9 +217,14 @@ class Agent:
         """No new traffic should come."""
         self._draining = True
 
+    def stop_draining(self) -> None:
+        """Traffic may come again: another Envoy has taken the place of the one that ended."""
+        self._draining = False
+
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Ready once Envoy has acknowledged a configuration, until draining begins."""
         problems = [dict(problem) for problem in self._source_problems]
+        problems += [dict(problem) for problem in self.problems_of_source()]
         if self._invalid is not None:
             problems.append(dict(self._invalid))
         problems += [

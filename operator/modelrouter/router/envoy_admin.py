@@ -76,6 +76,16 @@ class EnvoyAdmin:
         found = await self.gauges(r"^http\..*\.downstream_rq_active$")
         return sum(value for name, value in found.items() if not name.startswith("http.admin."))
 
+    async def started_at(self) -> float | None:
+        """When Envoy's process started: seconds since 1970, to the second. None: no answer."""
+        try:
+            assert self._session is not None
+            async with self._session.get("http://envoy/server_info") as response:
+                uptime: str = orjson.loads(await response.read())["uptime_current_epoch"]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
+            return None
+        return time.time() - float(uptime.rstrip("s"))
+
     async def drain(self) -> bool:
         """Ask Envoy to end connections as their requests end. False when it cannot be asked."""
         query = {"graceful": "", "skip_exit": ""}

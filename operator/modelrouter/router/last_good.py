@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
 
 from modelrouter.router.inputs import FileSource, Inputs, UnreadableInputError
+from modelrouter.router.services import Services
 
 log = structlog.get_logger(__name__)
 
 
 class LastGoodConfig:
-    """Two files in the state directory, readable by their owner only: one holds keys."""
+    """Files in the state directory, readable by their owner only: one holds keys.
+
+    Endpoints have a file of their own, because they change on their own.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._endpoints = directory / "last-good-endpoints.json"
         self._files = FileSource(directory / "last-good.json", directory / "last-good-secrets.json")
 
     def load(self) -> Inputs | None:
@@ -39,11 +46,27 @@ class LastGoodConfig:
         except OSError as error:
             log.warning("the last good configuration could not be saved", reason=error.strerror)
 
+    def load_endpoints(self, services: Services) -> None:
+        """Fill `services` with what was saved last, if anything was."""
+        try:
+            services.load(orjson.loads(self._endpoints.read_bytes()))
+        except (OSError, ValueError) as error:
+            log.debug("no last good endpoints", reason=str(error))
 
-def write_atomically(path: Path, content: bytes) -> None:
+    def save_endpoints(self, content: Mapping[str, Any]) -> None:
+        """Replace the endpoints; `content` is what `Services.plain` gives."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._endpoints, orjson.dumps(content))
+        except OSError as error:
+            log.warning("the last good endpoints could not be saved", reason=error.strerror)
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file in one step, so that no reader ever sees half of it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
+        os.fchmod(descriptor, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         Path(name).replace(path)

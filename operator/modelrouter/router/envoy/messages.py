@@ -27,9 +27,10 @@ def duration(milliseconds: int) -> str:
     return f"{seconds}.{rest:03}s" if rest else f"{seconds}s"
 
 
-def pipe(path: str) -> Resource:
-    """The address of a Unix socket."""
-    return {"pipe": {"path": path}}
+def pipe(path: str, mode: int = 0o660) -> Resource:
+    """The address of a Unix socket. `mode` counts where Envoy makes it: agent and Envoy may run as
+    two users of one group."""
+    return {"pipe": {"path": path, "mode": mode}}
 
 
 def socket_address(host: str, port: int) -> Resource:

@@ -13,14 +13,15 @@ from modelrouter.router.envoy.clusters import (
     needs_only_its_model,
     uses_endpoint_discovery,
 )
-from modelrouter.router.envoy.endpoints import beside, load_assignment
+from modelrouter.router.envoy.endpoints import beside, serialized_assignment
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
 from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.secrets import generic_secret, secret_name
 from modelrouter.router.envoy.settings import EnvoySettings
-from modelrouter.router.envoy.typed import CLUSTER, ENDPOINTS, SECRET, serialized
+from modelrouter.router.envoy.typed import CLUSTER, SECRET, serialized
 from modelrouter.router.inputs import Secrets
 from modelrouter.router.pacing import Pacer
+from modelrouter.router.services import Groups, addresses_of
 
 MOST_PLANS = 8_000
 """In the route table. Requests that follow others take the slower way of `x-mr-chain`."""
@@ -87,11 +88,13 @@ class ResourceBuilder:
         self._kept: dict[tuple[str, ...], tuple[object, bytes]] = {}
         self._fresh: dict[tuple[str, ...], tuple[object, bytes]] = {}
 
-    async def build(self, config: RouterConfig, secrets: Secrets) -> EnvoyResources:
-        """All resources of a configuration."""
+    async def build(
+        self, config: RouterConfig, secrets: Secrets, services: Groups | None = None
+    ) -> EnvoyResources:
+        """All resources of a configuration, with the endpoints that Services have just now."""
         pacer = Pacer()
         self._fresh = {}
-        clusters, endpoints, keys = await self._pools(config, secrets, pacer)
+        clusters, endpoints, keys = await self._pools(config, secrets, services or {}, pacer)
         plans = await self._plans(config, pacer)
         notes, paths = await self._models(config, pacer)
         models = tuple(model for route in config.routes.values() for model in route.models)
@@ -109,7 +112,7 @@ class ResourceBuilder:
         return kept[1]
 
     async def _pools(
-        self, config: RouterConfig, secrets: Secrets, pacer: Pacer
+        self, config: RouterConfig, secrets: Secrets, services: Groups, pacer: Pacer
     ) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
         clusters, endpoints, keys = {}, {}, {}
         for name, pool in config.pools.items():
@@ -123,12 +126,12 @@ class ResourceBuilder:
                 ),
             )
             if uses_endpoint_discovery(pool):
-                addresses = tuple(pool.addresses or ()) if has_key else ()
+                addresses = _addresses(pool, services) if has_key else ()
                 endpoints[name] = self._once(
                     ("endpoints", name),
                     addresses,
-                    lambda name=name, addresses=addresses: serialized(  # type: ignore[misc]
-                        ENDPOINTS, load_assignment(name, addresses, self._settings)
+                    lambda name=name, addresses=addresses: serialized_assignment(  # type: ignore[misc]
+                        name, addresses, self._settings
                     ),
                 )
             if pool.credential is not None and value:
@@ -201,6 +204,12 @@ class ResourceBuilder:
                 await pacer.breathe()
         notes[""] = table.headers_note(headers)
         return notes, paths
+
+
+def _addresses(pool: PoolConfig, services: Groups) -> tuple[str, ...]:
+    if pool.service is None:
+        return tuple(pool.addresses or ())
+    return addresses_of(services.get(pool.service.name, ()), pool.service.port)
 
 
 def _secret_value(pool: PoolConfig, secrets: Secrets) -> str:

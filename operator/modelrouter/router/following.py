@@ -1,0 +1,90 @@
+"""Endpoints of pools that follow a Service: from the cluster straight to Envoy.
+
+They belong to no version of the configuration. A pod that goes must not wait for anything, least
+of all for a configuration that is being prepared; and a configuration that was prepared before
+the pod went must not bring it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+
+from modelrouter.api.router_config import PoolConfig, ServiceEndpoints
+from modelrouter.router.discovery import ResourceSet, Store
+from modelrouter.router.envoy.endpoints import beside, serialized_assignment
+from modelrouter.router.envoy.resources import EnvoyResources
+from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.services import Groups, Services
+
+Pools = Mapping[str, PoolConfig]
+
+
+class ServiceFollower:
+    """Keeps Envoy's endpoints of such pools as `services` has them."""
+
+    def __init__(self, services: Services, store: Store, settings: EnvoySettings) -> None:
+        self.services = services
+        self._store = store
+        self._settings = settings
+        self._pools: dict[str, PoolConfig] = {}
+        self._live: dict[str, bytes] = {}
+        self._changed_meanwhile: set[str] = set()
+        self.on_change: Callable[[], None] = lambda: None
+
+    def report(self, changed: Collection[str]) -> None:
+        """These Services have other endpoints; Envoy gets them at once."""
+        self._changed_meanwhile.update(changed)
+        for name, pool in self._pools.items():
+            if _service(pool).name in changed:
+                self._live[name] = self._endpoints(name, pool)
+                self._store.update_endpoints(name, self._live[name])
+        if changed:
+            self.on_change()
+
+    def snapshot(self) -> Groups:
+        """What a configuration is prepared with. What changes from here on is mended later."""
+        self._changed_meanwhile = set()
+        return self.services.groups
+
+    def refreshed(self, resources: EnvoyResources) -> EnvoyResources:
+        """Resources in force, with the endpoints that Envoy has by now."""
+        return dataclasses.replace(resources, endpoints={**resources.endpoints, **self._live})
+
+    def begin(self, pools: Pools, own: Pools, both: ResourceSet, alone: ResourceSet) -> ResourceSet:
+        """`both`, the resources of new pools beside the old ones, with endpoints as of now.
+
+        `alone` are those of the new pools, and `own` those of them that follow a Service and may
+        have endpoints. From here on they are followed too.
+        """
+        endpoints = dict(both.endpoints)
+        live = {name: body for name, body in self._live.items() if name not in pools}
+        endpoints.update(live)
+        for name, pool in own.items():
+            known = self._pools.get(name)
+            if known is not None and known.service == pool.service:
+                live[name] = endpoints[name] = self._live[name]
+            elif _service(pool).name not in self._changed_meanwhile:
+                live[name] = alone.endpoints[name]
+            else:
+                live[name] = self._endpoints(name, pool)
+                # What the pool had before stays until the new endpoints have been probed.
+                endpoints[name] = beside(endpoints[name], live[name])
+        self._pools = {n: p for n, p in self._pools.items() if n not in pools} | dict(own)
+        self._live = live
+        return dataclasses.replace(both, endpoints=endpoints)
+
+    def settle(self, own: Pools, alone: ResourceSet) -> ResourceSet:
+        """`alone`, with endpoints as of now. The old pools are no longer followed."""
+        self._pools = dict(own)
+        self._live = {name: self._live[name] for name in own}
+        return dataclasses.replace(alone, endpoints={**alone.endpoints, **self._live})
+
+    def _endpoints(self, name: str, pool: PoolConfig) -> bytes:
+        addresses = self.services.addresses(_service(pool))
+        return serialized_assignment(name, addresses, self._settings)
+
+
+def _service(pool: PoolConfig) -> ServiceEndpoints:
+    assert pool.service is not None
+    return pool.service
