@@ -23,7 +23,7 @@ HeaderName = Annotated[
 ]
 """An HTTP header's name; case does not matter."""
 
-_MODEL_NAME = r"^[^\s,]+$"
+_MODEL_NAME = r"^[^ \t\n\v\f\r,]+$"
 ModelName = Annotated[
     str,
     Field(max_length=256, pattern=_MODEL_NAME),

@@ -124,7 +124,7 @@ def test_another_manager_may_own_one_weight(kubernetes: Kubernetes, namespace: s
 
     spec = {**RIGHT["ModelRoute"], "rules": rules(a=90, b=10)}
     kubernetes.apply(manifest("ModelRoute", spec), namespace=namespace)
-    shift = yaml.safe_dump(manifest("ModelRoute", {**RIGHT["ModelRoute"], "rules": rules(b=50)}))
+    shift = yaml.safe_dump(manifest("ModelRoute", {"rules": rules(b=50)}))
     kubernetes.kubectl("apply", "--server-side", "--field-manager=pipeline", "--force-conflicts",
                        "-n", namespace, "-f", "-", input=shift)  # fmt: skip
     assert kubernetes.get("mroute", "case", "-n", namespace)["spec"]["rules"] == rules(a=90, b=50)
