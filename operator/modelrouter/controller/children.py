@@ -19,6 +19,7 @@ from modelrouter.kube.resources import (
 )
 from modelrouter.plan.naming import COMPONENT as COMPONENT_LABEL
 from modelrouter.plan.naming import CONFIG_COMPONENT, MANAGED_BY, OPERATOR, ROUTER, shard_index
+from modelrouter.plan.shards import pool_key, route_key
 
 KINDS = (
     DEPLOYMENTS,
@@ -106,8 +107,14 @@ class Children:
             index = shard_index(router[1], obj["metadata"]["name"])
             labels = obj["metadata"].get("labels") or {}
             if index is not None and labels.get(COMPONENT_LABEL) == CONFIG_COMPONENT:
-                found[index] = dict(obj.get("data") or {})
+                data = obj.get("data") or {}
+                found[index] = {key: text for key, text in data.items() if is_entry(key)}
         return found
+
+
+def is_entry(key: str) -> bool:
+    """Whether a key of a ConfigMap is a route's or a pool's. Others are none of our business."""
+    return key.startswith((pool_key(""), route_key("")))
 
 
 def router_label(obj: Object) -> str:

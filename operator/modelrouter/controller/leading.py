@@ -55,8 +55,8 @@ class Leadership:
         self._clock = clock
         self._standing = Standing(identity, rhythm)
         self._lease: Object | None = None
-        self.last_contact = clock()
-        """When the API server last answered about the Lease."""
+        self.last_step = clock()
+        """When this candidate last tried to do what the Lease asks for, with or without success."""
 
     @property
     def leads(self) -> bool:
@@ -87,7 +87,7 @@ class Leadership:
         term: asyncio.Task[None] | None = None
         try:
             while True:
-                began = self._clock()
+                began = self.last_step = self._clock()
                 await self._try_to_lead()
                 if self.leads and term is None:
                     log.info("this operator leads", lease=self._name)
@@ -146,7 +146,6 @@ class Leadership:
             self._lease = await self._client.create(LEASES, wanted)
         else:
             self._lease = await self._client.replace(LEASES, wanted)
-        self.last_contact = self._clock()
         self._standing = succeed(self._standing, read_lease(self._lease), asked)
 
     async def _look(self) -> None:
@@ -156,7 +155,6 @@ class Leadership:
             if not error.is_not_found:
                 raise
             self._lease = None
-        self.last_contact = self._clock()
         record = read_lease(self._lease) if self._lease is not None else None
         self._standing = observe(self._standing, record, self._clock())
 

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import kopf
 import structlog
 
 from modelrouter.controller.store import Object
+from modelrouter.kube.connection import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -57,17 +59,39 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def make_registry(login: Callable[[], kopf.ConnectionInfo], deliver: Deliver) -> Any:
+def make_registry(connection: Connection, deliver: Deliver) -> Any:
     """The handlers: one for each kind, and the way in."""
     registry = kopf.OperatorRegistry()
 
-    async def connect(**_: Any) -> kopf.ConnectionInfo:
-        return login()
+    async def connect(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=connection.url, aiohttp_session=open_session(connection))
 
     kopf.on.login(registry=registry, id="login")(connect)
     for plural in KINDS:
         _hand_over(plural, registry, deliver)
     return registry
+
+
+def open_session(connection: Connection) -> aiohttp.ClientSession:
+    """A session that is let in for as long as the connection knows a good token."""
+
+    async def authorize(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        for fresh in (False, True):
+            authorization = await connection.authorization(fresh)
+            if authorization:
+                request.headers["authorization"] = authorization
+            response = await handler(request)
+            if response.status != 401:
+                break
+        return response
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=connection.tls or False),
+        middlewares=(authorize,),
+        proxy=connection.proxy,
+    )
 
 
 def _hand_over(plural: str, registry: Any, deliver: Deliver) -> None:
@@ -82,12 +106,12 @@ class KopfThread:
 
     def __init__(
         self,
-        login: Callable[[], kopf.ConnectionInfo],
+        connection: Connection,
         namespaces: Sequence[str],
         deliver: Deliver,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self._login = login
+        self._connection = connection
         self._namespaces = list(namespaces)
         self._loop = asyncio.get_running_loop()
         self._deliver = deliver
@@ -144,7 +168,7 @@ class KopfThread:
         if self._stop.is_set():
             return
         await kopf.operator(
-            registry=make_registry(self._login, self._hand_to_loop),
+            registry=make_registry(self._connection, self._hand_to_loop),
             settings=make_settings(),
             standalone=True,
             clusterwide=not self._namespaces,

@@ -132,7 +132,7 @@ class WorkQueue(Generic[Key]):
 
     def _pause_after_failure(self, key: Key) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        longest = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LONGEST_RETRY_SECONDS)
+        longest: float = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LONGEST_RETRY_SECONDS)
         # Half of the pause is random, so that keys that failed together do not come back together.
         return longest * random.uniform(0.5, 1.0)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import structlog
 
@@ -18,21 +17,9 @@ from modelrouter.kube.errors import KubeError
 from modelrouter.kube.resources import CONFIG_MAPS, SERVICES, Object, resource_of
 from modelrouter.plan.children import plan_children
 from modelrouter.plan.naming import OPERATOR
-from modelrouter.plan.shards import Entries
+from modelrouter.plan.planner import PlannedRoutes
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class RouterPlan:
-    """What the routes of a router come to."""
-
-    entries: Entries
-    secret_names: list[str]
-    generations: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """By route, the uid and generation that the plan was made of."""
-    conflicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By route, the models that it does not get, each with the route that serves it."""
 
 
 class RouterObjects:
@@ -48,7 +35,7 @@ class RouterObjects:
         store = children.stores[CONFIG_MAPS]
         self.shards = ShardWriter(router, store, lambda: children.shards(router), writer)
 
-    async def bring_about(self, plan: RouterPlan, planned: Callable[[], None]) -> None:
+    async def bring_about(self, plan: PlannedRoutes, planned: Callable[[], None]) -> None:
         """Write what differs from the plan. `planned` is called before the first write."""
         steps = self.shards.plan(plan.entries)
         planned()

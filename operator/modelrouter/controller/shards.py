@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from modelrouter.api.manifests import Key
 from modelrouter.controller.applying import Writer
 from modelrouter.controller.children import ChildStore
-from modelrouter.controller.drift import differs
+from modelrouter.controller.drift import differs, owned_fields
 from modelrouter.controller.versions import VersionHistory
 from modelrouter.kube.resources import CONFIG_MAPS
 from modelrouter.plan.children import plan_shard
 from modelrouter.plan.naming import OPERATOR, shard_name
-from modelrouter.plan.shards import Entries, Write, merged, place, writes
+from modelrouter.plan.shards import Entries, Shards, Write, merged, place, writes
 
 
 class ShardWriter:
@@ -43,13 +43,15 @@ class ShardWriter:
             self.history.restart(present, time.monotonic())
         self.history.expect(entries, present)
         if entries:
-            steps = writes(current, place(entries, current))
+            wanted = place(entries, current)
+            steps = writes(current, wanted)
         else:
             # A router without a single route that works still needs to be told so.
+            wanted = {0: {}}
             steps = [Write(index, None) for index in sorted(current) if index]
             if current.get(0) != {}:
                 steps.insert(0, Write(0, {}))
-        return steps + self._repairs(steps, current)
+        return self._seizures(current, wanted) + steps + self._repairs(steps, current)
 
     async def carry_out(self, steps: list[Write]) -> None:
         """Write."""
@@ -70,6 +72,22 @@ class ShardWriter:
                 self.history.change(before, after, time.monotonic())
             self._known = after
         self.history.settle()
+
+    def _seizures(self, current: Shards, wanted: Shards) -> list[Write]:
+        """Shards with entries that somebody else added: routers would serve them.
+
+        Server-side apply removes only what is ours alone, so such an entry is first made ours by
+        giving it another value.
+        """
+        seizures = []
+        for index, data in current.items():
+            live = self._store.get((self._namespace, shard_name(self._name, index)))
+            owned = (owned_fields(live, OPERATOR) or {}).get("f:data", {}) if live else {}
+            goal = wanted.get(index, {})
+            foreign = [key for key in data if f"f:{key}" not in owned and key not in goal]
+            if foreign and live is not None:
+                seizures.append(Write(index, {**data, **dict.fromkeys(foreign, "null")}))
+        return seizures
 
     def _repairs(self, steps: list[Write], current: dict[int, dict[str, str]]) -> list[Write]:
         """Shards whose data is right, but a label of theirs is not, or somebody owns our fields."""

@@ -35,6 +35,9 @@ class Listener(Protocol):
     def pool_changed(self, pool: Key) -> None:
         """The status of a pool may have to change."""
 
+    def pods_changed(self, router: Key) -> None:
+        """A router has other pods, or others of them are ready."""
+
 
 @dataclass(slots=True)
 class Snapshot:
@@ -136,19 +139,23 @@ class Snapshot:
 
     def service_changed(self, service: Key) -> None:
         """A Service or its endpoints changed."""
-        self._pools_and_routes_changed(self.by_service.of(service))
+        pools = self.by_service.of(service)
+        # Which number a named port stands for is part of the configuration.
+        self._routers_changed({key for pool in pools for key in self.routers_of_pool(pool)})
+        self._pools_and_routes_changed(pools)
 
     def router_changed(self, router: Key) -> None:
         """Something that belongs to a router changed."""
         self._routers_changed([router])
 
-    def router_pods_changed(self, router: Key) -> None:
-        """Which pods serve a router, or what they have acknowledged, changed."""
-        self._routes_changed(self.by_router.of(router))
+    def pods_changed(self, router: Key) -> None:
+        """A router has other pods, or others of them are ready."""
+        for listener in self.listeners:
+            listener.pods_changed(router)
 
-    def pools_observed(self, router: Key, pools: Iterable[str]) -> None:
-        """A router sees other endpoints of these pools than before."""
-        self._pools_and_routes_changed([(router[0], name) for name in pools])
+    def pools_observed(self, namespace: str, pools: Iterable[str]) -> None:
+        """Routers see other endpoints of these pools than before."""
+        self._pools_and_routes_changed([(namespace, name) for name in pools])
 
     def announce_all(self, listener: Listener) -> None:
         """Mark everything for somebody who begins to work."""

@@ -1,0 +1,173 @@
+"""Statuses: what is known of each route and pool, written when it differs from what is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from modelrouter.api.manifests import Key
+from modelrouter.api.metadata import API_VERSION
+from modelrouter.controller.applying import Writer
+from modelrouter.controller.drift import differs
+from modelrouter.controller.events import EventPoster, Regarding
+from modelrouter.controller.following import ClusterView
+from modelrouter.controller.programmed import AgentPolls
+from modelrouter.controller.routerstate import RouterState
+from modelrouter.controller.snapshot import Pool, Route
+from modelrouter.controller.store import Object
+from modelrouter.kube.errors import KubeError
+from modelrouter.kube.resources import MODEL_POOLS, MODEL_ROUTES, Resource
+from modelrouter.plan.facts import NamespaceFacts, RouterFacts, Subject
+from modelrouter.plan.naming import OPERATOR
+from modelrouter.plan.statuses import PoolFacts, RouteFacts, pool_status, route_status, transitions
+
+GRACE_SECONDS = 1.0
+"""How long a status waits for pods to take a change over: mostly that saves a write."""
+_PATIENCE_SECONDS = 5.0
+"""How long a new leader waits for what its watches and questions should bring in a moment."""
+_LOOK_AGAIN_SECONDS = 0.2
+
+
+class Reporter:
+    """Writes the statuses. Each method returns the seconds after which to look again, or None."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        states: Mapping[Key, RouterState],
+        polls: AgentPolls,
+        writer: Writer,
+        events: EventPoster,
+    ) -> None:
+        self._view = view
+        self._states = states
+        self._polls = polls
+        self._writer = writer
+        self._events = events
+        self._began = time.monotonic()
+
+    async def report_route(self, key: Key) -> float | None:
+        """Bring a route's status up to date."""
+        route = self._view.snapshot.routes.get(key)
+        if route is None:
+            return None
+        namespace, name = key
+        state = self._states.get((namespace, route.router))
+        known = self._view.references.facts(namespace)
+        if known is None:
+            return _LOOK_AGAIN_SECONDS
+        if route.model is None:
+            facts = RouteFacts(_subject(MODEL_ROUTES, route), None, None)
+        else:
+            plan = state.plan if state is not None else None
+            if state is None or plan is None or plan.models.get(name) is not route.model:
+                return None  # The router is marked too, and marks this route once it is planned.
+            pods = self._view.pods.of(state.router)
+            if not self._polls.settled(pods):
+                return _LOOK_AGAIN_SECONDS
+            if self._is_early() and not self._secrets_known(route, known):
+                return _LOOK_AGAIN_SECONDS
+            programming = state.programming(name, pods, self._polls)
+            if programming.programmed:
+                state.awaiting.discard(name)
+            else:
+                state.awaiting.add(name)
+                wait = state.grace(name, GRACE_SECONDS)
+                if wait > 0 and name in plan.planned.routes and not state.problem:
+                    return wait
+            facts = RouteFacts(
+                subject=_subject(MODEL_ROUTES, route),
+                route=route.model,
+                outcome=plan.planned.outcomes.get(name),
+                programming=programming,
+                router=state.facts(pods, self._polls),
+                pools=self._pools_named(route),
+                known=known,
+            )
+        old = route.live.get("status")
+        status = route_status(facts, old, _now())
+        await self._write(MODEL_ROUTES, route, status, self._view.snapshot.put_route)
+        return None
+
+    async def report_pool(self, key: Key) -> float | None:
+        """Bring a pool's status up to date."""
+        pool = self._view.snapshot.pools.get(key)
+        if pool is None:
+            return None
+        known = self._view.references.facts(key[0])
+        if known is None:
+            return _LOOK_AGAIN_SECONDS
+        routers: dict[str, RouterFacts] = {}
+        for router in sorted(self._view.snapshot.routers_of_pool(key)):
+            pods, state = self._view.pods.of(router), self._states.get(router)
+            if state is None or not self._polls.settled(pods):
+                if self._is_early():
+                    return _LOOK_AGAIN_SECONDS
+                continue
+            routers[router[1]] = state.facts(pods, self._polls)
+        if self._is_early() and not self._secret_known(pool, known):
+            return _LOOK_AGAIN_SECONDS
+        facts = PoolFacts(_subject(MODEL_POOLS, pool), pool.model, known, routers)
+        old = pool.live.get("status")
+        await self._write(
+            MODEL_POOLS, pool, pool_status(facts, old, _now()), self._view.snapshot.put_pool
+        )
+        return None
+
+    def _is_early(self) -> bool:
+        return time.monotonic() - self._began < _PATIENCE_SECONDS
+
+    def _pools_named(self, route: Route) -> dict[str, Any]:
+        assert route.model is not None
+        pools = self._view.snapshot.pools
+        found = {name: pools.get((route.key[0], name)) for name in route.model.spec.pools}
+        return {name: pool.model for name, pool in found.items() if pool is not None}
+
+    def _secrets_known(self, route: Route, known: NamespaceFacts) -> bool:
+        assert route.model is not None
+        pools = (self._view.snapshot.pools.get((route.key[0], n)) for n in route.model.spec.pools)
+        return all(pool is None or self._secret_known(pool, known) for pool in pools)
+
+    def _secret_known(self, pool: Pool, known: NamespaceFacts) -> bool:
+        secrets = self._view.snapshot.by_secret.groups(pool.key)
+        return all(name in known.secrets for _, name in secrets)
+
+    async def _write(
+        self,
+        resource: Resource,
+        about: Route | Pool,
+        status: dict[str, Any],
+        take: Callable[[Object], None],
+    ) -> None:
+        if not differs({"status": status}, about.live, OPERATOR, "status"):
+            return
+        namespace, name = about.key
+        wanted = {
+            "apiVersion": API_VERSION,
+            "kind": resource.kind,
+            # The uid keeps a status off an object that was made anew under the same name.
+            "metadata": {"name": name, "namespace": namespace, "uid": about.uid},
+            "status": status,
+        }
+        try:
+            answer = await self._writer.apply_status(resource, wanted)
+        except KubeError as error:
+            if error.is_not_found or (error.is_conflict and "uid" in error.message.lower()):
+                return  # It is gone; its watch says so in a moment.
+            raise
+        take(answer)
+        regarding = Regarding(
+            resource.kind, namespace, name, about.uid, answer["metadata"]["resourceVersion"]
+        )
+        for event in transitions(about.live.get("status"), status):
+            self._events.post(regarding, event.type, event.reason, event.message)
+
+
+def _subject(resource: Resource, about: Route | Pool) -> Subject:
+    return Subject(resource.kind, *about.key, about.generation, about.problems)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,217 @@
+"""What the leader does: plan and write routers, ask their pods, keep statuses true.
+
+A term begins with an empty memory and a full look at the cluster, so a new leader needs nothing
+from the one before, and nothing that a term got wrong outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import aiohttp
+import structlog
+
+from modelrouter.api.manifests import Key
+from modelrouter.api.operator_config import OperatorConfig
+from modelrouter.controller.applying import Writer
+from modelrouter.controller.events import EventPoster
+from modelrouter.controller.following import ClusterView
+from modelrouter.controller.leading import NotLeadingError
+from modelrouter.controller.metrics import OperatorMetrics
+from modelrouter.controller.planning import Planner
+from modelrouter.controller.programmed import AgentPolls
+from modelrouter.controller.queue import WorkQueue
+from modelrouter.controller.reconciling import RouterObjects, problem_text
+from modelrouter.controller.reporting import Reporter
+from modelrouter.controller.routerstate import RouterState
+from modelrouter.kube.errors import KubeError
+
+log = structlog.get_logger(__name__)
+
+ROUTER_WORKERS = 8
+STATUS_WORKERS = 24
+
+
+class Term:
+    """One leadership, from the first look to its end."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        config: OperatorConfig,
+        writer: Writer,
+        polls: AgentPolls,
+        metrics: OperatorMetrics,
+        instance: str,
+    ) -> None:
+        self._view = view
+        self._config = config
+        self._writer = writer
+        self._metrics = metrics
+        self._polls = polls
+        self._planner = Planner(view.snapshot)
+        self._states: dict[Key, RouterState] = {}
+        self._events = EventPoster(
+            writer.create_event, instance, lambda result: metrics.events.labels(result).inc()
+        )
+        self._reporter = Reporter(view, self._states, polls, writer, self._events)
+        self._routers: WorkQueue[Key] = WorkQueue(
+            "routers",
+            self._reconcile,
+            workers=ROUTER_WORKERS,
+            watcher=metrics,
+            retryable=_is_retryable,
+        )
+        self._statuses: WorkQueue[tuple[str, Key]] = WorkQueue(
+            "statuses",
+            self._report,
+            workers=STATUS_WORKERS,
+            watcher=metrics,
+            retryable=_is_retryable,
+        )
+
+    async def run(self) -> None:
+        """Lead until cancelled."""
+        await self._view.synced.wait()
+        gauges = [
+            self._metrics.observe_gauge(
+                "modelrouter_queue_depth",
+                "Keys that wait for a worker.",
+                "queue",
+                lambda: {q.name: q.depth for q in (self._routers, self._statuses)},
+            ),
+            self._metrics.observe_gauge(
+                "modelrouter_programmed_lag_seconds",
+                "Age of the oldest change that some ready pod of the router does not work by.",
+                "router",
+                self._lags,
+            ),
+        ]
+        self._metrics.leader.set(1)
+        self._view.snapshot.listeners.append(self)
+        try:
+            self._view.snapshot.announce_all(self)
+            for router in self._view.children.routers():
+                self.router_changed(router)
+            for router in {pod.router for pod in self._view.pods.all()}:
+                self.pods_changed(router)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._routers.run())
+                tasks.create_task(self._statuses.run())
+                tasks.create_task(self._events.run())
+        except* NotLeadingError:
+            log.warning("a write came too late: this operator does not lead any more")
+        finally:
+            self._metrics.leader.set(0)
+            self._view.snapshot.listeners.remove(self)
+            for gauge in gauges:
+                self._metrics.forget_gauge(gauge)
+            await self._polls.stop()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._routers.idle and self._statuses.idle
+
+    # What changed
+
+    def router_changed(self, router: Key) -> None:
+        """The configuration or the children of a router may have to change."""
+        self._routers.add(router)
+
+    def route_changed(self, route: Key) -> None:
+        """The status of a route may have to change."""
+        self._statuses.add(("route", route))
+
+    def pool_changed(self, pool: Key) -> None:
+        """The status of a pool may have to change."""
+        self._statuses.add(("pool", pool))
+
+    def pods_changed(self, router: Key) -> None:
+        """A router has other pods, or others of them are ready."""
+        self._polls.follow(router, self._view.pods.of(router))
+        self._all_statuses_of(router)
+
+    def agents_answered(self, router: Key, news: bool, pools: Iterable[str]) -> None:
+        """Pods of a router work by another version, or see other endpoints."""
+        self._view.snapshot.pools_observed(router[0], pools)
+        state = self._states.get(router)
+        if not news or state is None:
+            return
+        if state.note_answers(self._view.pods.of(router), self._polls, self._metrics):
+            for route in list(state.awaiting):
+                self._statuses.add(("route", (router[0], route)))
+        else:
+            self._all_statuses_of(router)
+
+    def _all_statuses_of(self, router: Key) -> None:
+        pools: set[Key] = set()
+        for route in self._view.snapshot.by_router.of(router):
+            self._statuses.add(("route", route))
+            pools |= self._view.snapshot.by_pool.groups(route)
+        for pool in pools:
+            self._statuses.add(("pool", pool))
+
+    # Work
+
+    async def _reconcile(self, router: Key) -> None:
+        if not self._view.snapshot.by_router.of(router):
+            self._states.pop(router, None)
+            self._planner.forget(router)
+            objects = RouterObjects(router, self._view.children, self._writer, self._config)
+            await objects.take_away()
+            return
+        state = self._states.get(router)
+        if state is None:
+            objects = RouterObjects(router, self._view.children, self._writer, self._config)
+            state = self._states[router] = RouterState(router, objects)
+        facts = self._view.references.facts(router[0])
+        if facts is None:
+            return  # The Services' watch marks the router as soon as it knows them.
+        plan = self._planner.plan(router, facts.services)
+        changed: set[str] = set()
+
+        def planned() -> None:
+            changed.update(state.take(plan))
+
+        try:
+            await state.objects.bring_about(plan.planned, planned)
+        except KubeError as error:
+            self._note_problem(state, problem_text(error))
+            raise
+        else:
+            self._note_problem(state, "")
+        finally:
+            for route in changed:
+                self._statuses.add(("route", (router[0], route)))
+
+    def _note_problem(self, state: RouterState, problem: str) -> None:
+        if state.problem != problem:
+            state.problem = problem
+            self._all_statuses_of(state.router)
+
+    async def _report(self, key: tuple[str, Key]) -> float | None:
+        kind, resource = key
+        if kind == "route":
+            return await self._reporter.report_route(resource)
+        return await self._reporter.report_pool(resource)
+
+    def _lags(self) -> dict[str, float]:
+        now = time.monotonic()
+        return {
+            "/".join(router): state.lag(self._view.pods.of(router), self._polls, now)
+            for router, state in self._states.items()
+        }
+
+
+def _is_retryable(error: Exception) -> bool:
+    return not isinstance(error, NotLeadingError)
+
+
+def make_session() -> aiohttp.ClientSession:
+    """For questions to router pods: one open connection to each."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), trust_env=False, auto_decompress=True
+    )
