@@ -103,11 +103,11 @@ class CompiledRoute:
 class Policy:
     """All routes, by what requests ask for."""
 
-    by_model: Mapping[str, CompiledRoute] = field(default_factory=dict)
+    by_model: dict[str, CompiledRoute] = field(default_factory=dict)
     """Routes by virtual model."""
-    routes: Mapping[str, CompiledRoute] = field(default_factory=dict)
+    routes: dict[str, CompiledRoute] = field(default_factory=dict)
     """Routes by name."""
-    pools: Mapping[str, CompiledPool] = field(default_factory=dict)
+    pools: dict[str, CompiledPool] = field(default_factory=dict)
     """Pools by name."""
 
     def replacing(self, config: RouterConfig) -> Iterator[Policy]:

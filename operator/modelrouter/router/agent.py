@@ -27,6 +27,7 @@ from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.following import ServiceFollower
 from modelrouter.router.inputs import Inputs, Secrets
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.pacing import let_go
 from modelrouter.router.pool_counts import PoolCounts
 from modelrouter.router.reading import ConfigReader, InvalidConfigError
 from modelrouter.router.services import Groups, Services
@@ -112,7 +113,7 @@ class Agent:
             return False
         log.debug("acknowledged", version=version, ms=round((time.monotonic() - started) * 1e3, 1))
         self._take_over(ready.config, inputs.secrets)
-        self.decide.use(ready.policy, ready.resources.plans)
+        former = self.decide.use(ready.policy, ready.resources.plans)
         self._current = ready.resources
         self._removal = asyncio.get_running_loop().call_later(
             REMOVAL_DELAY_SECONDS,
@@ -120,6 +121,7 @@ class Agent:
         )
         if self._last_good is not None:
             await asyncio.to_thread(self._last_good.save, inputs)
+        await let_go(former.by_model, former.routes, former.pools)
         # What is new lives as long as the configuration: the collector need not look at it.
         gc.freeze()
         return True

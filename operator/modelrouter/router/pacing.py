@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 SLICE_SECONDS = 0.001
 PAUSE_SECONDS = 0.0005
@@ -26,3 +27,12 @@ class Pacer:
         if time.perf_counter() - self._since > SLICE_SECONDS:
             await asyncio.sleep(PAUSE_SECONDS)
             self._since = time.perf_counter()
+
+
+async def let_go(*replaced: dict[str, Any]) -> None:
+    """Free what nobody needs any more, entry by entry: a thousand routes at once take 10 ms."""
+    pacer = Pacer()
+    for entries in replaced:
+        while entries:
+            entries.popitem()
+            await pacer.breathe()

@@ -228,4 +228,5 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 10, 1_000)
+    # What a large configuration adds is looked at in portions of a millisecond.
+    gc.set_threshold(2_000, 2, 10_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import structlog
 
@@ -49,14 +49,18 @@ class DecisionService:
             await pacer.breathe()
         return policy
 
-    def use(self, policy: Policy, plans: Collection[str]) -> None:
-        """Decide by this policy from the next request on. `plans` are those that Envoy has."""
-        self._policy = policy
+    def use(self, policy: Policy, plans: Mapping[str, object]) -> Policy:
+        """Decide by this policy from the next request on, and return the one before.
+
+        `plans` are those that Envoy has.
+        """
+        former, self._policy = self._policy, policy
         self._plans.replace(plans)
         self._triggers = {
             name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }
         self._heads = {}
+        return former
 
     def __call__(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
         """One request; never raises."""

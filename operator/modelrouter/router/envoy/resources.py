@@ -105,7 +105,7 @@ class ResourceBuilder:
 
     def _once(self, key: tuple[str, ...], source: object, make: Callable[[], bytes]) -> bytes:
         """What `make` gives; not called as long as the source stays equal."""
-        kept = self._kept.get(key)
+        kept = self._fresh.get(key) or self._kept.get(key)
         if kept is None or kept[0] != source:
             kept = (source, make())
         self._fresh[key] = kept
@@ -176,10 +176,17 @@ class ResourceBuilder:
         )
 
     def _unnamed(self, plan: Plan, first: PoolConfig) -> bytes:
-        return self._once(
-            ("unnamed plan", plan.key),
+        """In two parts, which protobuf merges: many plans have the one or the other in common."""
+        pools = self._once(
+            ("pools of plans", *plan.chain),
             (first.model, needs_only_its_model(first)),
-            lambda: serialized(routes.ROUTE, routes.unnamed_route(plan, first)),
+            lambda: serialized(routes.ROUTE, routes.pools_part(plan.chain, first)),
+        )
+        limits = plan._replace(chain=("",) * len(plan.chain))
+        return pools + self._once(
+            ("limits of plans", limits.key),
+            None,
+            lambda: serialized(routes.ROUTE, routes.limits_part(limits)),
         )
 
     async def _models(

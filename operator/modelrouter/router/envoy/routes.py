@@ -37,8 +37,8 @@ LUA_FILTER = "envoy.filters.http.lua"
 PLAN_HEADER = "x-mr-plan"
 CHAIN_NAMESPACE = "mr.chain"
 SELECTIONS = 100
-"""How often a retry looks for another host than those before. Least request finds an idle host, such
-as one that just died, three times in four where there are two: 16 looks all fail once in 100."""
+"""How often a retry looks for another host than those before. Least request finds an idle host,
+such as one that just died, three times in four where there are two: 16 looks fail once in 100."""
 MOST_CATALOGUE_BYTES = 16 * 1024 * 1024
 """Of the list of models; Envoy's default for direct responses is 4 KiB."""
 
@@ -79,40 +79,47 @@ def told_by(plan: Plan) -> list[tuple[str, str]]:
 
 def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
     """`Route` of a plan without what is told about it."""
-    groups = [_group(n, pool) for n, pool in enumerate(plan.chain)]
+    where, how = pools_part(plan.chain, first), limits_part(plan)
+    return {**where, "route": {**where["route"], **how["route"]}}
+
+
+def pools_part(chain: tuple[str, ...], first: PoolConfig) -> Resource:
+    """The part of a plan's `Route` that depends on its pools alone."""
+    groups = [_group(n, pool) for n, pool in enumerate(chain)]
     script: Resource = {}
     if needs_only_its_model(first):
-        script = {"pool": ready_mark(plan.chain[0], first), "model": json.dumps(first.model)}
+        script = {"pool": ready_mark(chain[0], first), "model": json.dumps(first.model)}
     return {
         "match": {"prefix": "/"},
         "metadata": {"filter_metadata": {LUA_FILTER: script}},
-        "route": _action(
-            _chain(groups),
-            timeout_ms=plan.timeout_ms,
-            idle_ms=plan.stall_ms,
-            retry_policy={
-                **_retry_policy(plan.idle_ms),
-                "retry_on": retry_on(plan.triggers),
-                "retriable_status_codes": list(status_codes(plan.triggers)),
-                "num_retries": len(plan.chain) - 1,
-                "per_try_timeout": duration(plan.per_try_timeout_ms),
-            },
-        ),
+        "route": {"inline_cluster_specifier_plugin": {"extension": _chain(groups)}},
     }
+
+
+def limits_part(plan: Plan) -> Resource:
+    """The part of a plan's `Route` that does not depend on which pools it has."""
+    policy = {
+        **_retry_policy(plan.idle_ms),
+        "retry_on": retry_on(plan.triggers),
+        "retriable_status_codes": list(status_codes(plan.triggers)),
+        "num_retries": len(plan.chain) - 1,
+        "per_try_timeout": duration(plan.per_try_timeout_ms),
+    }
+    return {"route": _limits(plan.timeout_ms, plan.stall_ms, policy)}
 
 
 def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
     """`Route` of the chains that no plan stands for; the rest comes in headers."""
+    chain = _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE)
+    policy = {**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0}
     return {
         "name": "unplanned",
         "response_headers_to_add": TOLD_BY_REQUEST,
         "match": {"prefix": "/"},
-        "route": _action(
-            _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE),
-            timeout_ms=0,
-            idle_ms=stall_ms,
-            retry_policy={**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0},
-        ),
+        "route": {
+            "inline_cluster_specifier_plugin": {"extension": chain},
+            **_limits(0, stall_ms, policy),
+        },
     }
 
 
@@ -146,9 +153,8 @@ def _chain(groups: list[Resource], **more: str) -> Resource:
     )
 
 
-def _action(chain: Resource, *, timeout_ms: int, idle_ms: int, retry_policy: Resource) -> Resource:
+def _limits(timeout_ms: int, idle_ms: int, retry_policy: Resource) -> Resource:
     return {
-        "inline_cluster_specifier_plugin": {"extension": chain},
         "timeout": duration(timeout_ms),
         # The listener's limit is for clients that stop sending. An answer may be silent longer;
         # where it may not, `per_try_idle_timeout` says so. This one stands behind it, because

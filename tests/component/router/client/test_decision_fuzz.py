@@ -86,7 +86,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         service = DecisionService(Ledger())
 
         async def start() -> DecisionServer:
-            service.use(await service.compile(config), ())
+            service.use(await service.compile(config), {})
             server = DecisionServer(f"{sockets}/decide.sock", service)
             await server.start()
             return server

@@ -16,18 +16,18 @@ def test_plans_settle() -> None:
     clock = Clock()
     plans = SettledPlans(clock)
     assert "a" not in plans
-    plans.replace(["a", "b"])
+    plans.replace(dict.fromkeys("ab"))
     assert "a" in plans, "before the first table no request could begin"
     assert plans.changes_at == float("inf")
 
-    plans.replace(["a", "c"])
+    plans.replace(dict.fromkeys("ac"))
     assert "a" in plans
     assert "b" not in plans, "Envoy has it no more"
     assert "c" not in plans, "requests that began earlier would not find it"
     assert plans.changes_at == clock.now + SETTLING_SECONDS
 
     clock.now += SETTLING_SECONDS / 2
-    plans.replace(["a", "c", "d"])
+    plans.replace(dict.fromkeys("acd"))
     clock.now = plans.changes_at
     assert "c" in plans
     assert "d" not in plans
@@ -41,7 +41,7 @@ def test_plans_settle() -> None:
 def test_a_plan_that_was_away_settles_again() -> None:
     clock = Clock()
     plans = SettledPlans(clock)
-    plans.replace(["a"])
-    plans.replace([])
-    plans.replace(["a"])
+    plans.replace({"a": None})
+    plans.replace({})
+    plans.replace({"a": None})
     assert "a" not in plans
