@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,51 @@ def test_what_is_stored_reads_back_as_it_was_meant(
         assert {name: item.spec for (_, name), item in before.items()} == {
             name: item.spec for (_, name), item in after.items()
         }
+
+
+def largest_route() -> dict[str, Any]:
+    """As much of everything as the limits allow, and the last of each list referred to."""
+    pools = [f"{index:02}" + "p" * 61 for index in range(64)]
+    models = [f"{index:02}" + "m" * 254 for index in range(64)]
+    header = {"name": "x" * 256, "exact": "y" * 1024}
+    return {
+        "models": models,
+        "pools": pools,
+        "failover": pools[::-1],
+        "rules": [
+            {
+                "name": f"{index:02}" + "r" * 61,
+                "match": {
+                    "models": models[::-1],
+                    "headers": [header] * 16,
+                    "dataClasses": [f"{index:02}" + "d" * 61 for index in range(32)],
+                },
+                "targets": [{"pool": pool, "weight": 1_000_000} for pool in pools[-32:]],
+                "failover": pools[::-1],
+            }
+            for index in range(64)
+        ],
+    }
+
+
+def largest_pool() -> dict[str, Any]:
+    label = "h" * 63
+    names = [f"{index:02}" + "p" * 126 for index in range(64)]
+    return {
+        "model": "m" * 512,
+        "endpoints": [
+            f"{index:04}.{label}.{label}.{label}.{'h' * 50}:65535" for index in range(1000)
+        ],
+        "parameters": {"drop": names[:32], "rename": dict(zip(names[32:], names, strict=False))},
+        "dataClasses": [f"{index:02}" + "d" * 61 for index in range(32)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("ModelRoute", largest_route()), ("ModelPool", largest_pool())]
+)
+def test_the_largest_resources_do_not_exhaust_the_rules_budget(
+    kubernetes: Kubernetes, namespace: str, kind: str, spec: dict[str, Any]
+) -> None:
+    said = dry_run(kubernetes, namespace, json.dumps(manifest(kind, spec)))
+    assert "created (server dry run)" in said
