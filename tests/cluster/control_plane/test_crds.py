@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def documents(text: str) -> list[dict[str, Any]]:
     """Manifests of this project and of Kubernetes itself among YAML documents."""
     found = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
-    known = (API_VERSION, "v1", "apps/v1")
+    known = (API_VERSION, "v1", "apps/v1", "networking.k8s.io/v1")
     return [document for document in found if document.get("apiVersion") in known]
 
 
