@@ -14,8 +14,15 @@ from typing import NamedTuple
 import aiohttp
 import orjson
 
+from modelrouter.kube.answers import (
+    no_answer,
+    read_events,
+    read_metadata,
+    read_object,
+    refusal,
+)
 from modelrouter.kube.connection import Connection
-from modelrouter.kube.errors import NO_ANSWER, KubeError
+from modelrouter.kube.errors import KubeError
 from modelrouter.kube.resources import Object, Resource, name_of, namespace_of
 
 FIELD_MANAGER = "model-router-operator"
@@ -83,16 +90,18 @@ class KubeClient:
         """All objects of a namespace, or of all namespaces, read in pages."""
         objects: list[Object] = []
         query = _selectors(label_selector, field_selector) | {"limit": str(PAGE_SIZE)}
+        path = resource.path(namespace)
         while True:
-            page = await self._call("GET", resource.path(namespace), query=query)
+            page = await self._call("GET", path, query=query)
+            metadata = read_metadata(f"list {path}", page)
             for item in page.get("items") or ():
                 # Items of a list lack what objects have everywhere else.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
                 objects.append(item)
-            following = page["metadata"].get("continue")
+            following = metadata.get("continue")
             if not following:
-                return Listing(tuple(objects), page["metadata"]["resourceVersion"])
+                return Listing(tuple(objects), metadata["resourceVersion"])
             query["continue"] = following
 
     @asynccontextmanager
@@ -124,10 +133,10 @@ class KubeClient:
         try:
             async with self._sent("GET", path, query=query, timeout=timeout) as response:
                 if response.status >= 400:
-                    raise _refusal(operation, response, await response.read())
-                yield _events(operation, response.content)
+                    raise refusal(operation, response, await response.read())
+                yield read_events(operation, response.content)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _no_answer(operation, error) from error
+            raise no_answer(operation, error) from error
 
     # Writing
 
@@ -230,10 +239,10 @@ class KubeClient:
             ) as response:
                 content = await response.read()
                 if response.status >= 300:
-                    raise _refusal(operation, response, content)
+                    raise refusal(operation, response, content)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _no_answer(operation, error) from error
-        return _object(operation, content)
+            raise no_answer(operation, error) from error
+        return read_object(operation, content)
 
     @asynccontextmanager
     async def _sent(
@@ -280,67 +289,6 @@ def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
     if fields:
         query["fieldSelector"] = fields
     return query
-
-
-async def _events(operation: str, content: aiohttp.StreamReader) -> AsyncIterator[Object]:
-    """One JSON document a line. The reader's own lines end at 64 KiB, objects do not."""
-    pieces: list[bytes] = []
-    async for chunk in content.iter_any():
-        *ended, rest = chunk.split(b"\n")
-        for line in ended:
-            whole = b"".join((*pieces, line)) if pieces else line
-            pieces.clear()
-            if whole.strip():
-                yield _object(operation, whole)
-        if rest:
-            pieces.append(rest)
-
-
-def _object(operation: str, content: bytes) -> Object:
-    try:
-        answer = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise KubeError(
-            operation, NO_ANSWER, "NotJSON", "the answer is no JSON object; is this the API server?"
-        )
-    return answer
-
-
-def _refusal(operation: str, response: aiohttp.ClientResponse, content: bytes) -> KubeError:
-    """The error of an answer, which is a `Status` object if the API server itself gave it."""
-    reason, message = response.reason or "", ""
-    try:
-        status = orjson.loads(content)
-        reason = status.get("reason") or reason
-        message = status.get("message") or ""
-    except (orjson.JSONDecodeError, AttributeError):
-        message = content[:200].decode(errors="replace").strip()
-    return KubeError(
-        operation,
-        response.status,
-        reason or str(response.status),
-        message or f"answered with status {response.status}",
-        _seconds(response.headers.get("retry-after")),
-    )
-
-
-def _seconds(text: str | None) -> float | None:
-    """The API server writes whole seconds; a date, which HTTP allows too, counts as nothing."""
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
-
-
-def _no_answer(operation: str, error: Exception) -> KubeError:
-    if isinstance(error, TimeoutError):
-        return KubeError(operation, NO_ANSWER, "Timeout", "the API server did not answer in time")
-    detail = str(error) or type(error).__name__
-    return KubeError(
-        operation, NO_ANSWER, "Unreachable", f"no answer from the API server: {detail}"
-    )
 
 
 def _watchful_socket(address: aiohttp.AddrInfoType) -> socket.socket:
