@@ -73,21 +73,6 @@ def write_archive(
         shutil.move(written, out)
 
 
-def layers_size(archive: Path) -> int:
-    """Bytes of all layers of an OCI archive as they are stored in it."""
-    with tarfile.open(archive) as tar:
-
-        def read(path: str) -> dict[str, list[dict[str, object]]]:
-            file = tar.extractfile(path)
-            assert file is not None, path
-            content: dict[str, list[dict[str, object]]] = json.loads(file.read())
-            return content
-
-        manifest = str(read("index.json")["manifests"][0]["digest"])
-        layers = read(_blob_path(manifest))["layers"]
-        return sum(int(str(layer["size"])) for layer in layers)
-
-
 def _keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Device nodes are the runtime's to make; everything belongs to who it says."""
     return None if member.isdev() and not (member.isreg() or member.isdir()) else member

@@ -1,4 +1,4 @@
-"""A node that runs pods: containerd, kubelet, kube-proxy, in namespaces of its own."""
+"""A node that runs pods: containerd, kubelet, kube-proxy, cluster DNS, in namespaces of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from cluster.kubernetes.problems import ClusterError
 
 NODE = "node"
 NODE_IP = "172.30.0.1"
-CLUSTER_DNS = "10.96.0.10"
 PODS = "10.244.0.0/16"
 CONTAINERD_SOCKET = "containerd.sock"
 _POD_SUBNET = "10.244.0.0/24"
@@ -44,6 +43,19 @@ state = "{run}/containerd-state"
     runtime_type = "io.containerd.runc.v2"
 [plugins.'io.containerd.internal.v1.opt']
   path = "{run}/containerd-opt"
+"""
+# Names of Services. Nothing else is there, and says so at once.
+_COREFILE = """.:53 {{
+    bind {address}
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        kubeconfig {kubeconfig}
+        ttl 1
+    }}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
 """
 
 
@@ -90,6 +102,7 @@ def start_node(plane: ControlPlane, tools: Path) -> None:
          f"--cert-dir={run}/kubelet-pki"],
     )  # fmt: skip
     processes.start("kube-proxy", [f"--config={run}/kube-proxy.json"])
+    processes.start("coredns", ["-conf", run / "Corefile"])
     ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
     processes.wait("the node", lambda: "True" in plane.ask("get", "node", NODE, "-o", ready))
 
@@ -121,7 +134,8 @@ def _write_configuration(plane: ControlPlane, tools: Path) -> None:
     (run / "containerd.toml").write_text(_CONTAINERD.format(run=run, tools=tools, pause=PAUSE))
     (run / "cni").mkdir(exist_ok=True)
     (run / "cni" / "10-pods.conflist").write_text(json.dumps(_pod_network(run)))
-    (run / "resolv.conf").write_text(f"nameserver {CLUSTER_DNS}\n")
+    (run / "resolv.conf").write_text(f"nameserver {NODE_IP}\n")
+    (run / "Corefile").write_text(_COREFILE.format(address=NODE_IP, kubeconfig=plane.kubeconfig()))
     (run / "kubelet.json").write_text(json.dumps(_kubelet(run)))
     (run / "kube-proxy.json").write_text(json.dumps(_kube_proxy(plane)))
 
@@ -160,7 +174,7 @@ def _kubelet(run: Path) -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
-        "clusterDNS": [CLUSTER_DNS],
+        "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
         "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,

@@ -32,7 +32,7 @@ def cache() -> Path:
 def digest(pins: Path = PINS) -> str:
     """A name for this set of pins: a changed one builds anew, an unchanged one never does."""
     whole = hashlib.sha256(VERSION.encode())
-    for path in sorted(pins.glob("*/go.*")):
+    for path in sorted([*pins.glob("*/go.*"), *pins.glob("*/*.go")]):
         whole.update(path.read_bytes())
     return whole.hexdigest()[:12]
 
