@@ -90,6 +90,12 @@ def test_an_entry_that_outgrows_its_shard_moves_and_the_others_stay() -> None:
     assert moved == {0: {"pool.b": "x" * 20}, 1: {"pool.a": "x" * 50}}
 
 
+def test_what_changed_makes_room_before_what_did_not_however_large() -> None:
+    placed = {0: {"pool.a": "x" * 30, "pool.b": "x" * 10}}
+    moved = place({"pool.a": "x" * 30, "pool.b": "x" * 25}, placed, LIMIT)
+    assert moved == {0: {"pool.a": "x" * 30}, 1: {"pool.b": "x" * 25}}
+
+
 def test_an_entry_larger_than_the_limit_has_a_shard_to_itself() -> None:
     placed = place({"pool.a": "x" * 500, "pool.b": "", "pool.c": ""}, {}, LIMIT)
     assert [sorted(shard) for shard in placed.values()] == [["pool.a"], ["pool.b", "pool.c"]]

@@ -160,3 +160,15 @@ def test_a_very_long_reason_stays_within_what_the_api_takes() -> None:
     cluster.state["programming"] = {"chat": "x" * 100_000}
     status = cluster.statuses(NOON)["ModelRoute/chat"]
     assert all(len(condition["message"]) <= 4096 for condition in status["conditions"])
+
+
+def test_every_reason_is_explained_to_people() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "status.md").read_text()
+    reasons = {
+        condition["reason"]
+        for case in CASES
+        for status in cluster(case).statuses(NOON).values()
+        for condition in status["conditions"]
+    }
+    assert len(reasons) > 15
+    assert {reason for reason in reasons if f"`{reason}`" not in documented} == set()
