@@ -33,6 +33,17 @@ class Writer:
 
     async def apply(self, resource: Resource, wanted: Object) -> Object:
         """Server-side apply of our fields; the object after."""
+        try:
+            return await self._apply(resource, wanted)
+        except KubeError as error:
+            if not error.is_invalid:
+                raise
+        # Somebody renumbered a port, say: then ours and theirs are in the list, under one name.
+        # Whole lists are replaced by a merge; after it, applying makes the fields ours again.
+        await self._write("merge", resource, lambda: self._client.merge(resource, dict(wanted)))
+        return await self._apply(resource, wanted)
+
+    async def _apply(self, resource: Resource, wanted: Object) -> Object:
         return await self._write(
             "apply", resource, lambda: self._client.apply(resource, dict(wanted))
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,11 +19,15 @@ from prometheus_client.registry import Collector
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+Read = Callable[[], Mapping[tuple[str, ...], float]]
+"""Gives figures by the values of their labels."""
+
+
 class OperatorMetrics:
     """Counters of one operator process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -67,11 +71,9 @@ class OperatorMetrics:
         self.reconciles.labels(queue, "error" if error else "success").inc()
         self.reconcile_seconds.labels(queue).observe(seconds)
 
-    def observe_gauge(
-        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
-    ) -> Collector:
-        """Report figures that are read when they are asked for, one for each value of a label."""
-        collector = _Readings(name, text, label, read)
+    def observe_gauge(self, name: str, text: str, labels: Sequence[str], read: Read) -> Collector:
+        """Report figures that are read when they are asked for, by their labels' values."""
+        collector = _Readings(name, text, labels, read)
         self.registry.register(collector)
         return collector
 
@@ -81,13 +83,11 @@ class OperatorMetrics:
 
 
 class _Readings(Collector):
-    def __init__(
-        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
-    ) -> None:
-        self._name, self._text, self._label, self._read = name, text, label, read
+    def __init__(self, name: str, text: str, labels: Sequence[str], read: Read) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=[self._label])
-        for value, figure in self._read().items():
-            family.add_metric([value], figure)
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for values, figure in self._read().items():
+            family.add_metric(values, figure)
         yield family

@@ -72,14 +72,18 @@ class WorkQueue(Generic[Key]):
             self._ready.put_nowait(key)
 
     @property
-    def depth(self) -> int:
-        """Keys that wait for a worker."""
-        return len(self._waiting) + len(self._again)
+    def depth(self) -> dict[str, int]:
+        """How many keys wait for a worker, are being worked on, or wait for their time."""
+        return {
+            "waiting": len(self._waiting) + len(self._again),
+            "active": len(self._active),
+            "delayed": len(self._timers),
+        }
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits, runs or is to be tried again."""
-        return not (self._waiting or self._active or self._again or self._timers)
+        return not any(self.depth.values())
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -44,11 +45,22 @@ class RouterObjects:
         secrets = [secret for secret in plan.secret_names if self._config.may_read(secret)]
         wanted = plan_children(name, namespace, {}, secrets, self._config.routers)
         last = next(i for i, obj in enumerate(wanted) if resource_of(obj) is SERVICES)
-        for obj in wanted[:last]:
-            await self._apply(obj)
-        await self.shards.carry_out(steps)
-        for obj in wanted[last:]:
-            await self._apply(obj)
+        works: list[Callable[[], Awaitable[None]]] = [
+            *(partial(self._apply, obj) for obj in wanted[:last]),
+            partial(self.shards.carry_out, steps),
+            *(partial(self._apply, obj) for obj in wanted[last:]),
+        ]
+        # What is wrong with one object is no reason to leave the others as they are.
+        errors: list[KubeError] = []
+        for work in works:
+            try:
+                await work()
+            except KubeError as error:
+                if error.is_passing:
+                    raise
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def take_away(self) -> None:
         """No route names this router any more."""

@@ -78,14 +78,14 @@ class Term:
         gauges = [
             self._metrics.observe_gauge(
                 "modelrouter_queue_depth",
-                "Keys that wait for a worker.",
-                "queue",
-                lambda: {q.name: q.depth for q in (self._routers, self._statuses)},
+                "Keys that wait for a worker, are being worked on, or wait for their time.",
+                ["queue", "state"],
+                self._depths,
             ),
             self._metrics.observe_gauge(
                 "modelrouter_programmed_lag_seconds",
                 "Age of the oldest change that some ready pod of the router does not work by.",
-                "router",
+                ["namespace", "router"],
                 self._lags,
             ),
         ]
@@ -109,11 +109,6 @@ class Term:
             for gauge in gauges:
                 self._metrics.forget_gauge(gauge)
             await self._polls.stop()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to do."""
-        return self._routers.idle and self._statuses.idle
 
     # What changed
 
@@ -198,10 +193,17 @@ class Term:
             return await self._reporter.report_route(resource)
         return await self._reporter.report_pool(resource)
 
-    def _lags(self) -> dict[str, float]:
+    def _depths(self) -> dict[tuple[str, ...], float]:
+        return {
+            (queue.name, state): count
+            for queue in (self._routers, self._statuses)
+            for state, count in queue.depth.items()
+        }
+
+    def _lags(self) -> dict[tuple[str, ...], float]:
         now = time.monotonic()
         return {
-            "/".join(router): state.lag(self._view.pods.of(router), self._polls, now)
+            router: state.lag(self._view.pods.of(router), self._polls, now)
             for router, state in self._states.items()
         }
 

@@ -36,6 +36,8 @@ PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, and the only form that clients send."""
 
+MERGE = "application/merge-patch+json"
+
 _USER_AGENT = "model-router-operator"
 
 
@@ -184,6 +186,12 @@ class KubeClient:
             if not isinstance(error.__cause__, (aiohttp.ServerDisconnectedError, OSError)):
                 raise
             return await self._call("PATCH", path, query=query, body=content, content_type=APPLY)
+
+    async def merge(self, resource: Resource, wanted: Object) -> Object:
+        """JSON merge patch (RFC 7386): maps are merged, lists are replaced as a whole."""
+        path = resource.path(namespace_of(wanted), name_of(wanted))
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("PATCH", path, query=query, body=wanted, content_type=MERGE)
 
     async def create(self, resource: Resource, wanted: Object) -> Object:
         """Create an object; it must not exist (`KubeError.is_conflict`). `generateName` works."""

@@ -48,6 +48,11 @@ class KubeError(Exception):
         return self.status == 403
 
     @property
+    def is_invalid(self) -> bool:
+        """The object that would result breaks a rule of its kind."""
+        return self.status == 422
+
+    @property
     def is_expired(self) -> bool:
         """The resource version asked for is too old: list anew."""
         return self.status == 410

@@ -40,7 +40,7 @@ async def test_marks_of_a_waiting_key_are_one() -> None:
         for _ in range(5):
             queue.add("a")
         queue.add("b")
-        assert queue.depth == 2
+        assert queue.depth["waiting"] == 2
         await until(lambda: queue.idle)
     assert sorted(seen) == ["a", "b"]
 

@@ -1,0 +1,61 @@
+"""What the tests of the operator share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.control_plane.controller.operators import Installation, Operator
+from cluster.control_plane.controller.resources import Resources
+from cluster.control_plane.controller.routerpods import RouterPods
+from cluster.kubernetes.access import Kubernetes
+
+Install = Callable[..., Installation]
+
+
+@pytest.fixture
+def install(
+    kubernetes: Kubernetes, crds: None, namespace: str, tmp_path: Path
+) -> Iterator[Install]:
+    """Install an operator for the test's namespace alone, with these values of the chart."""
+    made: list[Installation] = []
+
+    def install(**values: Any) -> Installation:
+        values.setdefault("watchNamespaces", [namespace])
+        found = Installation(kubernetes, namespace, tmp_path / f"operator-{len(made)}", values)
+        made.append(found)
+        return found
+
+    yield install
+    for installation in made:
+        installation.stop()
+
+
+@pytest.fixture
+def installation(install: Install) -> Installation:
+    """An operator's rights and configuration; it does not run yet."""
+    return install()
+
+
+@pytest.fixture
+def operator(installation: Installation) -> Operator:
+    """An operator that leads."""
+    return installation.operator().lead()
+
+
+@pytest.fixture
+def router_pods(kubernetes: Kubernetes, namespace: str, tmp_path: Path) -> Iterator[RouterPods]:
+    """The pods of the router `default`."""
+    pods = RouterPods(kubernetes, namespace, tmp_path / "pods")
+    pods.folder.mkdir()
+    yield pods
+    pods.stop()
+
+
+@pytest.fixture
+def resources(kubernetes: Kubernetes, namespace: str) -> Resources:
+    """ModelRoutes and ModelPools of the test's namespace, and what the cluster says of them."""
+    return Resources(kubernetes, namespace)
