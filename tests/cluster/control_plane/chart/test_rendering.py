@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 from pathlib import Path
@@ -21,6 +22,9 @@ from cluster.control_plane.chart.rendering import (
 )
 from cluster.kubernetes.access import KubectlError, Kubernetes
 from modelrouter.api.operator_config import OperatorConfig, SecretAccess, read_operator_config
+from modelrouter.cli import run_operator
+from modelrouter.plan.deployment import plan_deployment
+from modelrouter.plan.naming import ADMIN_PORT
 
 ROOT = CHART.parents[1]
 
@@ -237,6 +241,49 @@ def test_changed_settings_take_new_pods(kubernetes: Kubernetes, tmp_path: Path) 
 
     assert checksum({}) == checksum({"metrics": {"podMonitor": {"enabled": True}}})
     assert checksum({}) != checksum({"routers": {"replicas": 3}})
+
+
+def test_monitors_and_policies_find_the_pods_of_routers(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    objects = render(
+        kubernetes,
+        {"networkPolicy": {"enabled": True}, "metrics": {"podMonitor": {"enabled": True}}},
+        tmp_path,
+    )
+    routers = operator_config(objects).routers
+    deployment = plan_deployment("default", "ai", routers)
+    pod = deployment["spec"]["template"]
+    ports = {
+        port["name"]: port["containerPort"]
+        for container in pod["spec"]["initContainers"] + pod["spec"]["containers"]
+        for port in container["ports"]
+    }
+    monitor = the(objects, "PodMonitor")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert [ports[endpoint["port"]] for endpoint in monitor["podMetricsEndpoints"]] == [ADMIN_PORT]
+    assert set(monitor["podTargetLabels"]) <= set(pod["metadata"]["labels"])
+    rule = the(objects, "NetworkPolicy")["spec"]["egress"][-1]
+    assert rule["ports"] == [{"port": ADMIN_PORT}]
+    selector = rule["to"][0]["podSelector"]["matchLabels"]
+    assert selector.items() <= pod["metadata"]["labels"].items()
+
+
+def test_the_container_runs_the_operator(default_objects: list[Object]) -> None:
+    """The command line takes these arguments, and probes ask where it listens by default."""
+    spec = the(default_objects, "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    command, option, path = container["args"]
+    parameters = inspect.signature(run_operator).parameters
+    assert (command, option) == ("operator", "--config")
+    assert "config" in parameters
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    (volume,) = spec["volumes"]
+    config = the(default_objects, "ConfigMap")
+    assert volume["configMap"]["name"] == config["metadata"]["name"]
+    assert path.removeprefix(f"{mounted[volume['name']]}/") in config["data"]
+    (port,) = container["ports"]
+    assert parameters["listen"].default.endswith(f":{port['containerPort']}")
 
 
 REFUSED: dict[str, tuple[Object, str]] = {
