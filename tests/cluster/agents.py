@@ -161,15 +161,19 @@ class Pod:
         self.start_envoy()
         return self
 
-    def start_agent(self, kubeconfig: Path | None = None) -> None:
-        """The agent; returns once it answers."""
+    def prepare_access(self) -> Path:
+        """The kubeconfig of the router's service account."""
         if self._kubeconfig is None:
-            self._kubeconfig = kubeconfig or self.kubernetes.kubeconfig_of(
+            self._kubeconfig = self.kubernetes.kubeconfig_of(
                 child_name(ROUTER), self.namespace, self.directory
             )
+        return self._kubeconfig
+
+    def start_agent(self) -> None:
+        """The agent; returns once it answers."""
         command = [sys.executable, "-m", "modelrouter", "router", "--kubernetes"]
         command += ["--namespace", self.namespace, "--router", ROUTER]
-        command += ["--kubeconfig", str(self._kubeconfig), "--runtime-dir", str(self.runtime)]
+        command += ["--kubeconfig", str(self.prepare_access()), "--runtime-dir", str(self.runtime)]
         command += ["--state-dir", str(self.state), "--listen", f"127.0.0.1:{self.port}"]
         command += ["--admin", f"127.0.0.1:{self.admin_port}"]
         command += ["--void-port", str(self._void_port), "--log-format", "json"]
@@ -186,6 +190,12 @@ class Pod:
         command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
         command += ["--drain-time-s", "5", "--drain-strategy", "immediate"]
         self._envoy = launch(command, self.directory / "envoy.log")
+
+    def terminate_agent(self) -> None:
+        """SIGTERM, as when its container alone is restarted."""
+        assert self._agent is not None
+        self._agent.terminate()
+        self._agent.wait(20)
 
     def kill_agent(self) -> None:
         assert self._agent is not None
