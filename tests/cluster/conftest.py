@@ -55,7 +55,9 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     """A fresh namespace, deleted afterwards."""
     name = f"test-{secrets.token_hex(4)}"
     kubernetes.kubectl("create", "namespace", name)
-    kubernetes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
+    # After an outage the controller that makes it takes up to a minute to come back.
+    account = ("serviceaccount/default", "-n", name)
+    kubernetes.kubectl("wait", "--for=create", *account, "--timeout=110s")
     yield name
     kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
