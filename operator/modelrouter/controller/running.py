@@ -129,10 +129,12 @@ class Operator:
         )
         identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"
         metrics = OperatorMetrics()
-        client = await stack.enter_async_context(KubeClient(connection))
+        # So that an audit log tells one operator from the other.
+        agent = f"model-router-operator/{__version__} ({identity})"
+        client = await stack.enter_async_context(KubeClient(connection, user_agent=agent))
         # On connections of its own: writes and lists must not make a renewal wait.
         lease_client = await stack.enter_async_context(
-            KubeClient(connection, request_seconds=rhythm.renew_deadline / 2)
+            KubeClient(connection, request_seconds=rhythm.renew_deadline / 2, user_agent=agent)
         )
         leadership = Leadership(lease_client, election.namespace, election.name, identity, rhythm)
         writer = Writer(client, leadership.time_to_write, metrics)

@@ -51,8 +51,15 @@ class Listing(NamedTuple):
 class KubeClient:
     """One API server, over connections that are kept open. Use it as a context manager."""
 
-    def __init__(self, connection: Connection, *, request_seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        user_agent: str = _USER_AGENT,
+    ) -> None:
         self.connection = connection
+        self._user_agent = user_agent
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._session: aiohttp.ClientSession | None = None
 
@@ -65,7 +72,7 @@ class KubeClient:
                 socket_factory=_watchful_socket,
             ),
             timeout=self._timeout,
-            headers={"user-agent": _USER_AGENT, "accept": "application/json"},
+            headers={"user-agent": self._user_agent, "accept": "application/json"},
             auto_decompress=True,
             trust_env=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -47,12 +48,13 @@ def operator(installation: Installation) -> Operator:
 
 
 @pytest.fixture
-def router_pods(kubernetes: Kubernetes, namespace: str, tmp_path: Path) -> Iterator[RouterPods]:
+def router_pods(kubernetes: Kubernetes, namespace: str) -> Iterator[RouterPods]:
     """The pods of the router `default`."""
-    pods = RouterPods(kubernetes, namespace, tmp_path / "pods")
-    pods.folder.mkdir()
-    yield pods
-    pods.stop()
+    # Not pytest's own folder: the path of a Unix socket has at most 107 bytes.
+    with TemporaryDirectory(prefix="mr-", ignore_cleanup_errors=True) as folder:
+        pods = RouterPods(kubernetes, namespace, Path(folder))
+        yield pods
+        pods.stop()
 
 
 @pytest.fixture

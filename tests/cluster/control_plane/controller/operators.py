@@ -89,6 +89,7 @@ class Operator:
         self.log = installation.folder / f"operator-{name}.log"
         self.port = free_port()
         self._name = name
+        self._identity = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -109,6 +110,17 @@ class Operator:
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def identity(self) -> str:
+        """Its name in the Lease, and in the user agent of its requests."""
+        if not self._identity:
+            self._identity = str(self.readiness()["identity"])
+        return self._identity
+
+    def healthy(self) -> bool:
+        """Whether a kubelet would leave it alone."""
+        return httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5).status_code == 200
 
     @property
     def leads(self) -> bool:

@@ -18,7 +18,7 @@ import httpx
 
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
-from component.router.processes import launch
+from component.router.processes import launch, wait_until
 from modelrouter.standalone.envoy_binary import find_envoy
 from modelrouter.standalone.ports import free_port
 
@@ -84,7 +84,7 @@ class RouterPod:
         number = next(_NUMBERS)
         # Other test runs on this machine play pods too.
         self.address = f"127.{os.getpid() % 200 + 20}.{number // 250}.{number % 250 + 2}"
-        self._folder = pods.folder / name
+        self._folder = pods.folder / name.rpartition("-")[2]
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -104,8 +104,9 @@ class RouterPod:
         agent += ["--runtime-dir", str(runtime), "--state-dir", str(self._folder / "state")]
         agent += ["--listen", f"{self.address}:8080", "--admin", f"{self.address}:8081"]
         agent += ["--void-port", str(free_port()), "--log-format", "json"]
-        self._processes = [launch(agent, self._folder / "agent.log")]
-        eventually(bootstrap.exists, within=60)
+        log = self._folder / "agent.log"
+        self._processes = [launch(agent, log)]
+        wait_until(bootstrap.exists, self._processes[0], log)
         envoy = [str(find_envoy(None)), "-c", str(bootstrap), "--disable-hot-restart"]
         envoy += ["--concurrency", "1", "-l", "warning"]
         self._processes.append(launch(envoy, self._folder / "envoy.log"))

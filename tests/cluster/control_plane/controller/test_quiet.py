@@ -1,0 +1,92 @@
+"""What is written, by the API server's own audit log: no more than what changed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+
+from cluster.control_plane.controller.operators import Installation, Operator
+from cluster.control_plane.controller.resources import ModelServer, Resources
+from cluster.control_plane.controller.routerpods import RouterPods
+from cluster.kubernetes.access import Kubernetes
+from component.router.manifests import Manifest, pool, route
+
+IDLE_SECONDS = 20.0
+
+
+@pytest.fixture(autouse=True)
+def own(kubernetes: Kubernetes) -> None:
+    if not kubernetes.is_own:
+        pytest.skip("not on somebody else's cluster: this reads its audit log")
+
+
+def weighted(name: str, weight: int) -> Manifest:
+    """A route that shares its requests between two pools."""
+    targets = [{"pool": "a", "weight": weight}, {"pool": "b", "weight": 10}]
+    return route(name, pools=["a", "b"], rules=[{"name": "all", "targets": targets}])
+
+
+def written(installation: Installation, since: int) -> Counter[str]:
+    """What was written, by resource."""
+    return Counter(
+        "/".join(filter(None, (e["objectRef"]["resource"], e["objectRef"].get("subresource"))))
+        for e in installation.writes(since=since)
+    )
+
+
+def test_nothing_is_written_while_nothing_happens_and_little_for_a_little_change(
+    operator: Operator,
+    installation: Installation,
+    resources: Resources,
+    router_pods: RouterPods,
+) -> None:
+    server = ModelServer()
+    pools = [pool(name, server.address, model="m") for name in ("a", "b")]
+    resources.apply(*pools, *(weighted(f"route-{n}", 90) for n in range(20)))
+    router_pods.start(2)
+    for n in range(20):
+        resources.expect("mroute", f"route-{n}", within=60, Ready=("True", "Ready"))
+    operator.settle()
+
+    count = len(installation.writes())
+    events = len(resources.all("events.events.k8s.io"))
+    time.sleep(IDLE_SECONDS)
+    assert installation.writes(since=count) == []
+    assert len(resources.all("events.events.k8s.io")) == events
+
+    # One weight: one shard, one status.
+    resources.apply(weighted("route-7", 50))
+    resources.expect("mroute", "route-7", Programmed=("True", "Programmed"))
+    operator.settle()
+    assert written(installation, count) == {"configmaps": 1, "modelroutes/status": 1}
+    traffic = resources.get("mroute", "route-7")["status"]["traffic"]
+    assert traffic[0] == {"rule": "all", "pool": "a", "weight": 50}
+
+    # A change without an effect, and one of metadata: the status's generation at most.
+    count = len(installation.writes())
+    resources.kubernetes.kubectl("label", "mroute", "route-7", "team=x", "-n", resources.namespace)
+    operator.settle()
+    assert installation.writes(since=count) == []
+
+
+def test_a_new_leader_finds_everything_as_it_should_be(
+    installation: Installation, resources: Resources, router_pods: RouterPods
+) -> None:
+    first, server = installation.operator("first").lead(), ModelServer()
+    resources.apply(
+        pool("a", server.address, model="m"),
+        pool("b", server.address, model="m"),
+        weighted("chat", 90),
+    )
+    router_pods.start(2)
+    resources.expect("mroute", "chat", within=60, Ready=("True", "Ready"))
+    first.settle()
+    first.stop()
+    count = len(installation.writes())
+    second = installation.operator("second").lead()
+    second.settle()
+    time.sleep(3)
+    second.settle()
+    assert installation.writes(since=count) == []
