@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+
 import pytest
 
 from cluster.conftest import unavailable
 from cluster.kubernetes.access import Kubernetes
+from cluster.node.installation import RELEASE, SYSTEM, Routed, install_operator
 from cluster.node.workloads import Workloads
+
+_RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,6 +25,28 @@ def node(kubernetes: Kubernetes) -> None:
 @pytest.fixture
 def workloads(kubernetes: Kubernetes, namespace: str) -> Workloads:
     """Pods and Services in a namespace that lets in restricted pods only."""
-    level = "pod-security.kubernetes.io/enforce=restricted"
-    kubernetes.kubectl("label", "namespace", namespace, level)
+    kubernetes.kubectl("label", "namespace", namespace, _RESTRICTED)
     return Workloads(kubernetes, namespace)
+
+
+@pytest.fixture(scope="session")
+def operator(kubernetes: Kubernetes) -> Iterator[None]:
+    """The operator, by the chart with its defaults."""
+    install_operator(kubernetes)
+    kubernetes.kubectl("label", "namespace", SYSTEM, _RESTRICTED, "--overwrite")
+    yield
+    kubernetes.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
+
+
+@pytest.fixture(scope="session")
+def example(kubernetes: Kubernetes, operator: None) -> Iterator[Routed]:
+    """The example for Kubernetes, applied once, in a namespace of its own. Tests leave it whole."""
+    name = f"example-{secrets.token_hex(3)}"
+    kubernetes.kubectl("create", "namespace", name)
+    kubernetes.kubectl("label", "namespace", name, _RESTRICTED)
+    kubernetes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
+    found = Routed(Workloads(kubernetes, name))
+    found.apply()
+    found.wait_until_ready()
+    yield found
+    kubernetes.kubectl("delete", "namespace", name, "--wait=false")

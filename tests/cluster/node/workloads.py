@@ -88,13 +88,21 @@ class Workloads:
 def model_servers(
     name: str, model: str, *, replicas: int = 1, args: Sequence[str] = ()
 ) -> tuple[Object, Object]:
-    """Deployment and Service of simulated vLLM servers. They stop within a second."""
+    """Deployment and Service of simulated vLLM servers, which stop without breaking requests."""
     labels = {"app": name}
     container = {
         "name": "vllm",
         "image": operator_image_name(),
         "imagePullPolicy": "IfNotPresent",
-        "args": ["simulate", "--host=0.0.0.0", f"--port={MODEL_PORT}", f"--model={model}", *args],
+        "args": [
+            "simulate",
+            "--host=0.0.0.0",
+            f"--port={MODEL_PORT}",
+            f"--model={model}",
+            "--shutdown-timeout=20",
+            *args,
+        ],
+        "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
         "ports": [{"name": "http", "containerPort": MODEL_PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
