@@ -19,7 +19,7 @@ import watchfiles
 
 from modelrouter.api.manifests import manifest_files
 
-_STEP, _DEBOUNCE = 4, 20
+_STEP, _DEBOUNCE = 20, 40
 """Milliseconds: an edit is over when nothing happened for a step, or after the debounce."""
 _SAFETY_NET = 2_000
 """Milliseconds after which the files are looked at even if the kernel reported nothing, as on
