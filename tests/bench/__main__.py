@@ -21,6 +21,7 @@ from bench.environments import FASTAPI, LITELLM, EnvironmentMissingError, enviro
 from bench.processes import BenchError
 from bench.report import Results, page
 from bench.scenarios import ALL, EVENTS, PAUSE_MS, QUICK, STREAMING
+from bench.sections import REQUESTS, write_section
 from bench.systems import Field
 
 
@@ -60,7 +61,7 @@ def main() -> int:
     text = page(Results(command, outcomes, decisions, found, skipped, failures))
     print(text)
     if options.output:
-        options.output.write_text(text)
+        write_section(options.output, REQUESTS, text)
     if options.raw:
         options.raw.write_text(json.dumps(_raw(outcomes), indent=1))
     for line in failures:
@@ -70,7 +71,7 @@ def main() -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--output", type=Path, help="write the page here, too")
+    parser.add_argument("--output", type=Path, help="put the section into this page, too")
     parser.add_argument("--raw", type=Path, help="write every measurement here, as JSON")
     parser.add_argument("--quick", action="store_true", help="a little of it, in under a minute")
     parser.add_argument("--rounds", type=int, help="turns of each system (default: 5)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,6 +13,7 @@ from bench.machine import machine, versions
 from bench.processes import SUPERVISOR
 from bench.scenarios import EVENTS, PAUSE_MS, STREAMS
 from bench.systems import DIRECT, PLAIN, ROUTER
+from bench.tables import table
 
 INTRODUCTION = """\
 # Benchmarks
@@ -122,7 +123,7 @@ def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
         ]
         for outcome in outcomes
     )
-    yield from _table(["", PLAIN, *systems], rows)
+    yield from table(["", PLAIN, *systems], rows)
 
 
 def _bounds(verdicts: Sequence[Verdict]) -> Iterator[str]:
@@ -130,7 +131,7 @@ def _bounds(verdicts: Sequence[Verdict]) -> Iterator[str]:
         return
     yield "## What the project holds itself to\n"
     rows = ([v.what, v.bound, v.measured, "held" if v.held else "**not held**"] for v in verdicts)
-    yield from _table(["", "bound", "measured", ""], rows)
+    yield from table(["", "bound", "measured", ""], rows)
 
 
 def _details(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -141,7 +142,7 @@ def _details(outcomes: Sequence[Outcome]) -> Iterator[str]:
         latency = "stream" if outcome.scenario.streamed else "latency"
         heads = ["", f"CPU µs per {unit}", "to plain Envoy", f"{unit}s/s"]
         heads += [f"{latency} p50 ms", f"{latency} p99 ms", "p50 to plain Envoy"]
-        yield from _table(heads, _rows(outcome))
+        yield from table(heads, _rows(outcome))
         if ROUTER in outcome.systems:
             parts = [p for p in ("Envoy", "agent", SUPERVISOR) if p in outcome.processes(ROUTER)]
             costs = (f"{part} {outcome.cost(ROUTER, part):.1f} µs" for part in parts)
@@ -195,7 +196,7 @@ def _decisions(decisions: Decisions | None) -> Iterator[str]:
             (f"while {replacing.routes:,} routes are replaced", replacing.decisions),
         )
     )
-    yield from _table(["", "decisions", "p50 ms", "p99 ms", "longest ms"], rows)
+    yield from table(["", "decisions", "p50 ms", "p99 ms", "longest ms"], rows)
 
 
 def _systems(outcomes: Sequence[Outcome]) -> list[str]:
@@ -209,11 +210,3 @@ def _title(outcome: Outcome) -> str:
 
 def _times(value: float) -> str:
     return f"{value:.2f}x" if value < 10 else f"{value:,.0f}x"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"| --- |{' ---: |' * (len(heads) - 1)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-    yield ""

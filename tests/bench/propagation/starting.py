@@ -1,0 +1,52 @@
+"""The operator's start in a cluster that is full already."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from bench.processes import cpu_seconds
+from bench.propagation import audit
+from bench.propagation.audit import AuditLog
+from bench.propagation.stage import PATIENCE_SECONDS, Stage, memory
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start. Times in seconds since the process was started."""
+
+    programmed: float
+    """Every route was `Programmed`; or, where all were so before, all work was done."""
+    cpu: float
+    """CPU seconds used by then."""
+    peak_mb: float
+    """The most memory by then."""
+    writes: Counter[str]
+
+
+def measure_cold_start(stage: Stage, routes: int) -> Start:
+    """Nothing has been written for these routes yet; until all are `Programmed`."""
+    log = AuditLog(stage.kubernetes.audit_log)
+    began = stage.start_operator()
+    ended = stage.statuses.await_count(routes, PATIENCE_SECONDS)
+    return _ended(stage, log, ended - began)
+
+
+def measure_restart(stage: Stage) -> Start:
+    """All is as it should be; until the operator knows that."""
+    stage.stop_operator()
+    log = AuditLog(stage.kubernetes.audit_log)
+    began = stage.start_operator()
+    ended = stage.await_calm()
+    return _ended(stage, log, ended - began)
+
+
+def _ended(stage: Stage, log: AuditLog, seconds: float) -> Start:
+    assert stage.operator is not None
+    pid = stage.operator.pid
+    cpu = cpu_seconds(pid)
+    _, peak = memory(pid)
+    time.sleep(2.0)  # what is written late counts, too
+    writes = audit.by_kind(audit.of(stage.installation.user, log.fresh()))
+    return Start(seconds, cpu, peak, writes)
