@@ -63,6 +63,9 @@ crds-check: $(READY) ## Check that crds/ is what the models say
 bench: $(READY) ## Compare with plain Envoy, FastAPI proxies and LiteLLM (about 15 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench --output docs/benchmarks.md
 
+bench-cluster: $(READY) ## From a change in the cluster to the traffic; cost of the operator (about 5 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.propagation --output docs/benchmarks.md
+
 lock: $(READY) ## Resolve the development dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements-dev.lock
@@ -72,4 +75,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test lint format golden docs reference-check crds chart crds-check bench lock clean
+.PHONY: help setup demo run test lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
