@@ -141,7 +141,7 @@ class KubeClient:
         operation = f"watch {path}"
         try:
             async with self._sent("GET", path, query=query, timeout=timeout) as response:
-                if response.status >= 400:
+                if response.status >= 300:
                     raise refusal(operation, response, await response.read())
                 yield read_events(operation, response.content)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

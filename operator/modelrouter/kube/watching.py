@@ -11,12 +11,12 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from modelrouter.kube.client import KubeClient
-from modelrouter.kube.errors import KubeError
+from modelrouter.kube.errors import NO_ANSWER, KubeError
 from modelrouter.kube.resources import Object, Resource
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,10 @@ WATCH_SECONDS = (240, 300)
 SILENCE_SECONDS = 100.0
 """API servers send a bookmark every minute: a watch silent for longer hangs on a dead connection,
 or on a server without bookmarks, where beginning it again costs one request."""
+
+KEEPING_PLACE = (NO_ANSWER, 429, 503)
+"""Failures after which a watch goes on where it was. Any other may be about the place itself, as
+with a server that was set back to an older copy of its data and waits for versions to come."""
 
 SHORTEST_WATCH_SECONDS = 1.0
 FIRST_BACKOFF_SECONDS = 0.1
@@ -72,8 +76,6 @@ class WatchHealth:
     changes: int = 0
     problem: str = ""
     """The last failure, empty while connected."""
-    last_contact: float = field(default=0.0, repr=False)
-    """On the monotonic clock."""
 
 
 class _Backoff:
@@ -141,6 +143,7 @@ async def watch_objects(
                 async for event in events:
                     kind, found = event["type"], event["object"]
                     if kind == "ERROR":
+                        version = None
                         raise _error_event(resource, found)
                     version = found["metadata"]["resourceVersion"]
                     backoff.reset()
@@ -159,7 +162,7 @@ async def watch_objects(
             health.connected = False
             health.failures += 1
             health.problem = str(error)
-            if error.is_expired or not error.is_passing:
+            if error.status not in KEEPING_PLACE:
                 version = None
             seconds = backoff.pause(error.retry_after)
             _report(resource, namespace, error, seconds)
@@ -169,7 +172,6 @@ async def watch_objects(
 def _note_contact(health: WatchHealth) -> None:
     health.connected = True
     health.problem = ""
-    health.last_contact = time.monotonic()
 
 
 def _error_event(resource: Resource, status: Object) -> KubeError:

@@ -130,7 +130,7 @@ class TestWatch:
         assert await take(1, watch_objects(client, CONFIG_MAPS, health=health)) == [("synced", "a")]
         assert health.failures == 1
 
-    @pytest.mark.parametrize("status", [429, 500, 503])
+    @pytest.mark.parametrize("status", [429, 503])
     async def test_a_server_in_trouble_keeps_its_place(
         self, server: Server, client: KubeClient, status: int
     ) -> None:
@@ -146,6 +146,19 @@ class TestWatch:
         assert (health.lists, health.failures) == (1, 3)
         assert health.connected
         assert not health.problem
+
+    @pytest.mark.parametrize("status", [400, 403, 500, 504])
+    async def test_a_place_that_may_be_wrong_is_left(
+        self, server: Server, client: KubeClient, status: int
+    ) -> None:
+        server.say(
+            listing(A1, version=9),
+            refusal(status, "Trouble", "too large resource version: 9, current: 3"),
+            listing(B3, version=3),
+            watch(then="silence"),
+        )
+        found = await take(2, watch_objects(client, CONFIG_MAPS, "chat"))
+        assert found == [("synced", "a"), ("synced", "b")]
 
     async def test_waits_as_long_as_the_server_asks(
         self, server: Server, client: KubeClient
