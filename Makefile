@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
 .DEFAULT_GOAL := help
 
@@ -28,6 +29,18 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 
 test: $(READY) ## Run the unit and component tests
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/component
+
+test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
+	@$(CLUSTER) --or-skip packages
+	@$(BIN)/python -m pytest -q tests/cluster/control_plane
+	@$(CLUSTER) --or-skip --run $${TMPDIR:-/tmp}/modelrouter-test-cluster with --node \
+	  $(BIN)/python -m pytest -q tests/cluster/node
+
+cluster: $(READY) ## Run a Kubernetes with the chart, the example and simulated models, until Ctrl-C
+	@$(CLUSTER) show
+
+cluster-shell: ## Open a shell in the network of `make cluster`, with kubectl and helm
+	@$(CLUSTER) exec $${SHELL:-sh}
 
 lint: $(READY) ## Check format, lint, types and layers
 	@$(BIN)/ruff format --check .
@@ -75,4 +88,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
+.PHONY: help setup demo run test test-cluster cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean

@@ -20,12 +20,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster.kubernetes import tools
+from cluster.kubernetes import packages, tools
+from cluster.kubernetes.access import Kubernetes, must_not_skip
 from cluster.kubernetes.images import build_images
 from cluster.kubernetes.node import check_node
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import Cluster, find, running
 from cluster.kubernetes.supervising import supervise
+from cluster.showing import show
 
 _CLONE_NEWNET = 0x40000000
 
@@ -35,6 +37,8 @@ def main() -> int:
     chosen = _parser().parse_args()
     try:
         match chosen.command:
+            case "packages":
+                packages.install()
             case "build":
                 print(tools.build())
             case "supervise":
@@ -44,6 +48,9 @@ def main() -> int:
                     print(f"{image.name}: {image.archive}")
             case "up":
                 _up(chosen.run, chosen.node)
+            case "show":
+                packages.install()
+                _show(chosen.run)
             case "with":
                 return _with(chosen.run, chosen.node, chosen.argv)
             case "exec":
@@ -51,6 +58,9 @@ def main() -> int:
             case "load":
                 find(chosen.run).load(build_images())
     except ClusterError as error:
+        if chosen.or_skip and not must_not_skip():
+            print(f"skipped: {error}", file=sys.stderr)
+            return 0
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -66,12 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run", type=Path, default=default, help=f"the cluster's folder (default: {default})"
     )
+    parser.add_argument(
+        "--or-skip", action="store_true", help="no error where it cannot be (unless CI is set)"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("build", help="compile the tools")
     up = commands.add_parser("up", help="run a cluster until Ctrl-C")
     during = commands.add_parser("with", help="run a cluster for as long as a command runs")
     for command in (up, during):
         command.add_argument("--node", action="store_true", help="with a node for pods (root)")
+    commands.add_parser("packages", help="install what a node needs")
+    commands.add_parser("show", help="run a cluster with the chart and the example")
     inside = commands.add_parser("exec", help="run a command in the cluster's network")
     for command in (during, inside):
         command.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
@@ -85,14 +100,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(run: Path, node: bool) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    _end_in_order()
     with _ready(run, node) as cluster:
         path = f"PATH={cluster.tools / 'bin'}:$PATH"
         seconds = f"{cluster.seconds:.0f} s"
         print(f"ready in {seconds}: export KUBECONFIG={cluster.kubeconfig} {path}", flush=True)
-        while True:
-            signal.pause()
+        cluster.wait()
+
+
+def _show(run: Path) -> None:
+    _end_in_order()
+    with _ready(run, node=True) as cluster:
+        enter(cluster)
+        print(show(Kubernetes(cluster.kubeconfig, cluster, cluster.tools / "bin")), flush=True)
+        cluster.wait()
+
+
+def _end_in_order() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def _with(run: Path, node: bool, argv: list[str]) -> int:

@@ -17,6 +17,11 @@ from cluster.kubernetes.running import Cluster
 from cluster.kubernetes.supervising import give
 
 
+def must_not_skip() -> bool:
+    """Whether tests that cannot run are failures: in continuous integration (`CI=true`)."""
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
 class KubectlError(Exception):
     """kubectl failed; the message is what it said."""
 

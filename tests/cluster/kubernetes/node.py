@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from cluster.kubernetes.control_plane import ControlPlane
+from cluster.kubernetes.packages import missing
 from cluster.kubernetes.pause import PAUSE
 from cluster.kubernetes.problems import ClusterError
 
@@ -20,13 +20,6 @@ PODS = "10.244.0.0/16"
 CONTAINERD_SOCKET = "containerd.sock"
 _POD_SUBNET = "10.244.0.0/24"
 _CGROUPS = Path("/sys/fs/cgroup")
-_NEEDED = {
-    "unshare": "util-linux",
-    "ip": "iproute2",
-    "runc": "runc",
-    "nft": "nftables",
-    "conntrack": "conntrack",
-}
 _CONTAINERD = """version = 3
 root = "{run}/containerd"
 state = "{run}/containerd-state"
@@ -63,10 +56,8 @@ def check_node() -> None:
     """Raises ClusterError where no node can be started, with the remedy."""
     if os.geteuid() != 0:
         raise ClusterError("a node needs root: it makes namespaces, bridges and containers")
-    missing = {package for program, package in _NEEDED.items() if not shutil.which(program)}
-    if missing:
-        packages = " ".join(sorted(missing))
-        raise ClusterError(f"a node needs more programs: apt-get install {packages}")
+    if lacking := missing():
+        raise ClusterError(f"a node needs more packages: apt-get install {' '.join(lacking)}")
 
 
 def namespaces() -> list[str]:

@@ -46,6 +46,19 @@ class Cluster:
     seconds: float
     """It took to become ready."""
 
+    def wait(self) -> None:
+        """Return when the cluster has ended."""
+        while self.runs():
+            time.sleep(0.5)
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        try:
+            status = Path(f"/proc/{self.supervisor}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(")")[2].split()[0] != "Z"  # ended, and not yet asked after
+
     @property
     def kubeconfig(self) -> Path:
         """The administrator's."""
