@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,11 @@ def node(kubernetes: Kubernetes) -> None:
     """A node that runs pods."""
     if not kubernetes.has_node:
         unavailable("these tests need pods, and run in their network: make test-cluster")
+    address = kubernetes.get("service", "kubernetes", "-n", "default")["spec"]["clusterIP"]
+    try:
+        socket.create_connection((address, 443), timeout=5).close()
+    except OSError:
+        unavailable(f"Services are not reachable from here: add a route to {address} by a node")
 
 
 @pytest.fixture
