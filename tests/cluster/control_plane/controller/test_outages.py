@@ -45,7 +45,7 @@ def test_the_operator_goes_on_after_an_outage_longer_than_its_lease(
     resources.apply(pool("none", "10.0.0.1:80", model="m"))
     eventually(
         lambda: (
-            sorted(resources.get("configmap", data)["data"])
+            sorted(resources.get("configmap", data).get("data") or ())
             == ["pool.none", "route.after", "route.before"]
         ),
         within=60,
