@@ -78,16 +78,17 @@ class TestWatch:
         assert found[1] == Updated(large)
         assert found[2] == Updated(B3)
 
-    @pytest.mark.parametrize("how", ["status", "event"])
+    @pytest.mark.parametrize("how", ["status", "event", "other event"])
     async def test_an_expired_version_begins_with_a_new_list(
         self, server: Server, client: KubeClient, how: str
     ) -> None:
         gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-        expired = (
-            refusal(410, "Expired", "too old resource version: 1")
-            if how == "status"
-            else watch(event("ERROR", gone))
-        )
+        lost = {"kind": "Status", "code": 503, "message": "the event cache lost its place"}
+        expired = {
+            "status": refusal(410, "Expired", "too old resource version: 1"),
+            "event": watch(event("ERROR", gone)),
+            "other event": watch(event("ERROR", lost)),
+        }[how]
         server.say(
             listing(A1, version=1), expired, listing(A2, B3, version=3), watch(then="silence")
         )

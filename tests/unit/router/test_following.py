@@ -141,6 +141,27 @@ def test_a_pod_that_went_in_the_past_stays_away(scene: Scene) -> None:
     assert scene.has("a") == {"10.0.0.2"}
 
 
+def test_a_pool_about_to_go_loses_a_pod_while_the_next_configuration_is_prepared(
+    scene: Scene,
+) -> None:
+    scene.apply("1", a=pool(), old=pool("others"))
+    scene.tell("10.0.0.7", service="others")
+    ready = scene.prepare(a=pool())
+    scene.tell("10.0.0.8", service="others")
+    joined = scene.follower.refreshed(scene.current).joined_with(ready)
+    scene.tell("10.0.0.9", service="others")
+    both = ResourceSet(joined.clusters, joined.endpoints)
+    began = scene.follower.begin({"a": pool()}, {"a": pool()}, both, both)
+    assert hosts(began.endpoints["old"]) == {"10.0.0.9"}
+
+
+def test_a_pod_that_went_does_not_stay_for_a_while_with_its_old_source(scene: Scene) -> None:
+    scene.apply("1", a=pool())
+    scene.tell("10.0.0.2")
+    scene.begin(scene.prepare(a=pool(None)), "2", a=pool(None))
+    assert scene.has("a") == {"10.9.9.9", "10.0.0.2"}
+
+
 def test_a_pool_that_changes_its_source_keeps_what_it_had_for_a_while(scene: Scene) -> None:
     """The new endpoints have not passed a probe yet."""
     scene.tell("10.0.0.7", service="others")
