@@ -3,6 +3,9 @@
 A configuration comes into force in three steps, so that no decision ever names a cluster that
 Envoy does not have: Envoy gets everything new beside everything old; once it has acknowledged,
 decisions follow the new policy; what nobody names any more is taken away a little later.
+
+Where only routes have changed, as with a weight, Envoy has every cluster already, and decisions
+follow the new policy at once: Envoy takes long over the route table of a thousand routes.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import PoolGauge, Programmed
 from modelrouter.router.decisions.service import DecisionService
 from modelrouter.router.discovery import ResourceSet, Store
-from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
+from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder, headers_looked_at
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.following import ServiceFollower
 from modelrouter.router.inputs import Inputs, Secrets
@@ -37,17 +40,52 @@ log = structlog.get_logger(__name__)
 REMOVAL_DELAY_SECONDS = 2.0
 """Longer than a request can be between its decision and its routing."""
 
+LEFTOVER_PLANS_SECONDS = 30.0
+"""The same where nothing but plans is to be taken away. They do no harm, and a route table of a
+thousand routes costs Envoy half a second: the next change may take them along."""
 
-class Prepared(NamedTuple):
-    """A configuration with all that is made of it."""
+
+class InForce(NamedTuple):
+    """What decisions can count on in Envoy: it has acknowledged all of this."""
+
+    pools: Mapping[str, PoolConfig]
+    secrets: Secrets
+    headers: frozenset[str]
+    """Request headers that it shows the agent."""
+
+
+class Compiled(NamedTuple):
+    """A configuration as decisions need it."""
 
     config: RouterConfig
     policy: Policy
+    headers: frozenset[str]
+    """Request headers that the policy looks at."""
+
+    def counts_on(self, envoy: InForce | None, secrets: Secrets) -> bool:
+        """Whether decisions by it need nothing that Envoy may not have."""
+        return (
+            envoy is not None
+            and self.config.pools == envoy.pools
+            and secrets == envoy.secrets
+            and self.headers <= envoy.headers
+        )
+
+
+class Prepared(NamedTuple):
+    """What Envoy needs for a configuration."""
+
     resources: EnvoyResources
     both: ResourceSet
     """Its resources beside those in force."""
     alone: ResourceSet
     """Its resources without any others."""
+
+    @property
+    def leaves_only_plans(self) -> bool:
+        """Whether nothing else of what was in force is to be taken away."""
+        kinds = ("clusters", "endpoints", "secrets")
+        return all(getattr(self.both, kind) == getattr(self.alone, kind) for kind in kinds)
 
 
 class Agent:
@@ -69,6 +107,7 @@ class Agent:
         self._reader = ConfigReader()
         self._builder = ResourceBuilder(settings)
         self._current = EnvoyResources()
+        self._in_force: InForce | None = None
         self.counts = PoolCounts()
         self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
         """What the source of the configuration has to say for itself, for `/readyz`."""
@@ -86,11 +125,17 @@ class Agent:
         self._source_problems = inputs.problems
         if inputs.document is None:
             return False
+        former: Policy | None = None
         try:
             # In a thread, so that decisions go on meanwhile: a thousand routes take a second.
-            preparing = self._prepare(inputs, inputs.document, self.endpoints.snapshot())
+            compiled = await asyncio.to_thread(asyncio.run, self._compile(inputs.document))
+            if compiled.counts_on(self._in_force, inputs.secrets):
+                former = self.decide.use(compiled.policy)
+            preparing = self._prepare(compiled.config, inputs, self.endpoints.snapshot())
             ready = await asyncio.to_thread(asyncio.run, preparing)
         except (InvalidConfigError, ValueError) as error:
+            if former is not None:
+                self.decide.use(former)
             self.programmed.rejected += 1
             self._invalid = {"source": "configuration", "message": str(error)}
             log.error("configuration rejected; the last one stays in force", reason=str(error))
@@ -99,44 +144,48 @@ class Agent:
         if self._removal is not None:
             self._removal.cancel()
         started = time.monotonic()
-        version = ready.config.version
+        config = compiled.config
+        version, pools = config.version, config.pools
         own = {
             name: pool
-            for name, pool in ready.config.pools.items()
+            for name, pool in pools.items()
             if pool.service is not None and _has_key(pool, inputs.secrets)
         }
-        pools = ready.config.pools
         self._store.update(self.endpoints.begin(pools, own, ready.both, ready.alone), version)
         if not await self._acknowledged(version, superseded):
             # What Envoy may have got of it by now must stay known until a later removal.
             self._current = self._current.joined_with(ready.resources)
             return False
         log.debug("acknowledged", version=version, ms=round((time.monotonic() - started) * 1e3, 1))
-        self._take_over(ready.config, inputs.secrets)
-        former = self.decide.use(ready.policy, ready.resources.plans)
+        self._take_over(config, inputs.secrets)
+        before = self.decide.use(compiled.policy, ready.resources.plans)
+        self._in_force = InForce(pools, inputs.secrets, compiled.headers)
         self._current = ready.resources
         self._removal = asyncio.get_running_loop().call_later(
-            REMOVAL_DELAY_SECONDS,
+            LEFTOVER_PLANS_SECONDS if ready.leaves_only_plans else REMOVAL_DELAY_SECONDS,
             lambda: self._store.update(self.endpoints.settle(own, ready.alone), version),
         )
         if self._last_good is not None:
             await asyncio.to_thread(self._last_good.save, inputs)
-        await let_go(former.by_model, former.routes, former.pools)
+        if (former := former or before) is not compiled.policy:
+            await let_go(former.by_model, former.routes, former.pools)
         # What is new lives as long as the configuration: the collector need not look at it.
         gc.freeze()
         return True
 
-    async def _prepare(
-        self, inputs: Inputs, document: Mapping[str, Any], services: Groups
-    ) -> Prepared:
-        """Everything that takes time. Raises `ValueError` for what cannot be brought into force."""
+    async def _compile(self, document: Mapping[str, Any]) -> Compiled:
+        """Raises `ValueError` for what cannot be brought into force."""
         config = await self._reader.read(document)
         policy = await self.decide.compile(config)
+        return Compiled(config, policy, frozenset(headers_looked_at(config)))
+
+    async def _prepare(self, config: RouterConfig, inputs: Inputs, services: Groups) -> Prepared:
+        """Raises `ValueError` for what cannot be brought into force."""
         resources = await self._builder.build(config, inputs.secrets, services)
         current = self.endpoints.refreshed(self._current)
         both = current.joined_with(resources).as_set().with_versions()
         alone = resources.as_set().with_versions()
-        return Prepared(config, policy, resources, both, alone)
+        return Prepared(resources, both, alone)
 
     async def _acknowledged(self, version: str, superseded: asyncio.Event) -> bool:
         """Wait until Envoy has answered. False if newer inputs came before."""

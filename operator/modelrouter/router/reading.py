@@ -59,7 +59,7 @@ async def _read_entries(
     entries: dict[str, Entry] = {}
     for name, value in raw.items():
         known = cache.get(name)
-        if known is not None and known[0] == value:
+        if known is not None and (known[0] is value or known[0] == value):
             entries[name] = known[1]
         else:
             try:

@@ -49,13 +49,14 @@ class DecisionService:
             await pacer.breathe()
         return policy
 
-    def use(self, policy: Policy, plans: Mapping[str, object]) -> Policy:
+    def use(self, policy: Policy, plans: Mapping[str, object] | None = None) -> Policy:
         """Decide by this policy from the next request on, and return the one before.
 
-        `plans` are those that Envoy has.
+        `plans` are those that Envoy has; None: the same as before.
         """
         former, self._policy = self._policy, policy
-        self._plans.replace(plans)
+        if plans is not None:
+            self._plans.replace(plans)
         self._triggers = {
             name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig, RouterConfig
 from modelrouter.router.discovery.resources import ResourceSet
@@ -42,6 +44,8 @@ class EnvoyResources:
     model_paths: Parts = field(default_factory=dict)
     notes: Parts = field(default_factory=dict)
     models: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    """Request headers that the agent gets to see."""
     settings: EnvoySettings | None = None
 
     def joined_with(self, newer: EnvoyResources) -> EnvoyResources:
@@ -62,6 +66,8 @@ class EnvoyResources:
             endpoints={**self.endpoints, **newer.endpoints, **moved},
             secrets={**self.secrets, **newer.secrets},
             plans={**self.plans, **newer.plans},
+            # Decisions go on by the older policy until Envoy has acknowledged.
+            headers=tuple(dict.fromkeys((*self.headers, *newer.headers))),
         )
 
     def as_set(self) -> ResourceSet:
@@ -71,13 +77,30 @@ class EnvoyResources:
         configuration = table.route_configuration(
             self.plans.values(),
             self.model_paths.values(),
-            self.notes.values(),
+            [*self.notes.values(), table.headers_note(self.headers)],
             self.models,
             self.settings,
         )
         return ResourceSet(
             self.clusters, self.endpoints, self.secrets, {routes.ROUTE_TABLE: configuration}
         )
+
+
+class _RouteParts(NamedTuple):
+    """What one route needs in the route table, and what that was made from."""
+
+    route: RouteConfig
+    pools: tuple[PoolConfig, ...]
+    fall_through: Parts
+    """Plans that must be there when nobody can be asked."""
+    foreseen: Parts | None
+    """Plans that save time; None: there was no room for them."""
+    notes: Parts
+    model_paths: Parts
+
+    def hold(self, route: RouteConfig, pools: tuple[PoolConfig, ...]) -> bool:
+        """Whether they are still what the route needs."""
+        return self.route == route and self.pools == pools
 
 
 class ResourceBuilder:
@@ -87,6 +110,7 @@ class ResourceBuilder:
         self._settings = settings
         self._kept: dict[tuple[str, ...], tuple[object, bytes]] = {}
         self._fresh: dict[tuple[str, ...], tuple[object, bytes]] = {}
+        self._parts: dict[str, _RouteParts] = {}
 
     async def build(
         self, config: RouterConfig, secrets: Secrets, services: Groups | None = None
@@ -95,12 +119,31 @@ class ResourceBuilder:
         pacer = Pacer()
         self._fresh = {}
         clusters, endpoints, keys = await self._pools(config, secrets, services or {}, pacer)
-        plans = await self._plans(config, pacer)
-        notes, paths = await self._models(config, pacer)
-        models = tuple(model for route in config.routes.values() for model in route.models)
-        self._kept = self._fresh
+        limits = await self._limits(config, pacer)
+        parts = await self._routes(config, len(limits), pacer)
+        self._kept, self._parts = self._fresh, parts
+        plans = dict(limits)
+        notes: dict[str, bytes] = {}
+        paths: dict[str, bytes] = {}
+        for route in parts.values():
+            plans.update(route.fall_through)
+            notes.update(route.notes)
+            paths.update(route.model_paths)
+            await pacer.breathe()
+        for route in parts.values():
+            if route.foreseen and len(plans) < MOST_PLANS:
+                plans.update(islice(route.foreseen.items(), MOST_PLANS - len(plans)))
+                await pacer.breathe()
         return EnvoyResources(
-            clusters, endpoints, keys, plans, paths, notes, models, self._settings
+            clusters,
+            endpoints,
+            keys,
+            plans,
+            paths,
+            notes,
+            tuple(model for route in config.routes.values() for model in route.models),
+            headers_looked_at(config),
+            self._settings,
         )
 
     def _once(self, key: tuple[str, ...], source: object, make: Callable[[], bytes]) -> bytes:
@@ -140,7 +183,8 @@ class ResourceBuilder:
             await pacer.breathe()
         return clusters, endpoints, keys
 
-    async def _plans(self, config: RouterConfig, pacer: Pacer) -> dict[str, bytes]:
+    async def _limits(self, config: RouterConfig, pacer: Pacer) -> dict[str, bytes]:
+        """The entries for requests that follow no plan, by their timeouts."""
         entries: dict[str, bytes] = {}
         for limits in dict.fromkeys(routes.unplanned_limits(config.routes.values())):
             key = routes.unplanned_key(*limits)
@@ -152,18 +196,53 @@ class ResourceBuilder:
                 ),
             )
             await pacer.breathe()
-        # First what must be there when nobody can be asked.
-        for route in config.routes.values():
-            for plan in fall_through_plans(route, config.pools) or ():
-                self._add_plan(plan, config.pools, entries)
-            await pacer.breathe()
-        for name, route in config.routes.items():
-            for plan in foreseen_plans(name, route, config.pools):
-                if len(entries) >= MOST_PLANS:
-                    break
-                self._add_plan(plan, config.pools, entries)
-            await pacer.breathe()
         return entries
+
+    async def _routes(
+        self, config: RouterConfig, entries: int, pacer: Pacer
+    ) -> dict[str, _RouteParts]:
+        """The parts of all routes; of plans no more than there is room for beside `entries`."""
+        parts: dict[str, _RouteParts] = {}
+        # First what must be there when nobody can be asked.
+        common: set[str] = set()
+        for name, route in config.routes.items():
+            pools = tuple(config.pools[pool] for pool in route.pools)
+            known = self._parts.get(name)
+            if known is None or not known.hold(route, pools):
+                known = self._route(name, route, pools, config.pools)
+            parts[name] = known
+            common.update(known.fall_through)
+            await pacer.breathe()
+        room = MOST_PLANS - entries - len(common)
+        for name, known in parts.items():
+            if room > 0 and known.foreseen is None:
+                foreseen: dict[str, bytes] = {}
+                for plan in foreseen_plans(name, known.route, config.pools):
+                    self._add_plan(plan, config.pools, foreseen)
+                parts[name] = known = known._replace(foreseen=foreseen)
+                await pacer.breathe()
+            room -= len(known.foreseen or ())
+        return parts
+
+    def _route(
+        self,
+        name: str,
+        route: RouteConfig,
+        used: tuple[PoolConfig, ...],
+        pools: Mapping[str, PoolConfig],
+    ) -> _RouteParts:
+        """The parts of one route, without plans that are only foreseen."""
+        fall_through: dict[str, bytes] = {}
+        plans = fall_through_plans(route, pools)
+        for plan in plans or ():
+            self._add_plan(plan, pools, fall_through)
+        plain, streamed = (plans[0].key, plans[1].key) if plans else ("", "")
+        notes, paths = {}, {}
+        for model in route.models:
+            notes[model] = table.fall_through_note(model, name, plain, streamed)
+            for path, action in routes.model_paths(model):
+                paths[path] = table.path_entry(path, action)
+        return _RouteParts(route, used, fall_through, None, notes, paths)
 
     def _add_plan(
         self, plan: Plan, pools: Mapping[str, PoolConfig], entries: dict[str, bytes]
@@ -189,29 +268,6 @@ class ResourceBuilder:
             lambda: serialized(routes.ROUTE, routes.limits_part(limits)),
         )
 
-    async def _models(
-        self, config: RouterConfig, pacer: Pacer
-    ) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        headers = dict.fromkeys(routes.CLIENT_HEADERS)
-        notes, paths = {}, {}
-        for name, route in config.routes.items():
-            headers.update(dict.fromkeys(_headers_looked_at(route)))
-            plans = fall_through_plans(route, config.pools)
-            plain, streamed = (plans[0].key, plans[1].key) if plans else ("", "")
-            for model in route.models:
-                notes[model] = table.fall_through_note(model, name, plain, streamed)
-                for path, action in routes.model_paths(model):
-                    paths[path] = self._once(
-                        ("path", path),
-                        None,
-                        lambda path=path, action=action: table.path_entry(  # type: ignore[misc]
-                            path, action
-                        ),
-                    )
-                await pacer.breathe()
-        notes[""] = table.headers_note(headers)
-        return notes, paths
-
 
 def _addresses(pool: PoolConfig, services: Groups) -> tuple[str, ...]:
     if pool.service is None:
@@ -224,9 +280,13 @@ def _secret_value(pool: PoolConfig, secrets: Secrets) -> str:
     return secrets.get(wanted.secret, {}).get(wanted.key, "") if wanted else ""
 
 
-def _headers_looked_at(route: RouteConfig) -> Iterable[str]:
-    for rule in route.rules:
-        for condition in rule.conditions.headers:
-            yield condition.name.lower()
-    if route.sticky is not None:
-        yield route.sticky.header.lower()
+def headers_looked_at(config: RouterConfig) -> tuple[str, ...]:
+    """The request headers that decisions by a configuration look at."""
+    headers = dict.fromkeys(routes.CLIENT_HEADERS)
+    for route in config.routes.values():
+        for rule in route.rules:
+            for condition in rule.conditions.headers:
+                headers[condition.name.lower()] = None
+        if route.sticky is not None:
+            headers[route.sticky.header.lower()] = None
+    return tuple(headers)

@@ -98,3 +98,35 @@ def test_a_thousand_routes_do_not_hold_the_loop(again: bool) -> None:
     assert len(made.models) == 1000
     # The first use of a type compiles it; a busy machine takes its share too.
     assert longest < 0.25
+
+
+def test_building_again_gives_what_a_new_builder_gives() -> None:
+    """Whatever came before: routes that come and go, pools that change under them."""
+    builder = ResourceBuilder(SETTINGS)
+    two = ["10.0.0.1:80", "10.0.0.2:80"]
+    renamed = config(3)
+    renamed.routes["r1"] = renamed.routes["r1"].model_copy(update={"models": ["m0x", "m1"]})
+    slower = config(3)
+    slower.routes["r2"] = slower.routes["r2"].model_copy(update={"request_timeout_ms": 5})
+    for wanted in (
+        config(3),
+        slower,
+        config(1),
+        config(3, addresses=two),
+        renamed,
+        config(3, model="other"),
+        config(3),
+    ):
+        fresh = build(ResourceBuilder(SETTINGS), wanted)
+        assert build(builder, wanted) == fresh
+
+
+def test_there_are_no_more_plans_than_envoy_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those without which nothing works come first, and room that is left again is used."""
+    everything = build(ResourceBuilder(SETTINGS), config(4)).plans
+    monkeypatch.setattr("modelrouter.router.envoy.resources.MOST_PLANS", len(everything) - 3)
+    builder = ResourceBuilder(SETTINGS)
+    some = build(builder, config(4))
+    assert len(some.plans) == len(everything) - 3
+    assert some.plans.items() <= everything.items()
+    assert build(builder, config(3)) == build(ResourceBuilder(SETTINGS), config(3))
