@@ -18,6 +18,7 @@ SERVICES = "10.96.0.0/16"
 SERVICE_IP = "10.96.0.1"
 """Of the API server, for pods."""
 API_SERVER = "kube-apiserver"
+CONTROLLERS = "kube-controller-manager"
 _MASTERS = "system:masters"
 # Users of their own, so that the audit log tells the cluster's writes from the tests'.
 _USERS = {

@@ -18,6 +18,7 @@ def _own(kubernetes: Kubernetes) -> Iterator[None]:
         pytest.skip("the API server of somebody else's cluster is not stopped")
     yield
     kubernetes.start_api_server()
+    kubernetes.restart_controllers()
 
 
 async def test_an_outage_changes_nothing_and_ends_by_itself(pod: Pod) -> None:
