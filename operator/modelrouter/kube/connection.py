@@ -109,6 +109,7 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
     Certificates, tokens, passwords, OIDC and exec plugins are all read by the official client.
     """
     # Imported where it is needed: it costs 21 MB, and no pod ever uses it.
+    import yaml
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException, load_kube_config
 
@@ -131,6 +132,9 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
                 tls.verify_mode = ssl.CERT_NONE
     except (ConfigException, OSError, ssl.SSLError) as error:
         raise NoClusterError(f"{path} cannot be used: {error}") from None
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        # Without the error's own text, which may quote the file.
+        raise NoClusterError(f"{path} cannot be used: it is no kubeconfig file") from None
 
     current: str | None = loaded.api_key.get("BearerToken")
 
