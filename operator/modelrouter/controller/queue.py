@@ -7,10 +7,11 @@ it waits costs nothing; marking it while it is worked on runs it once more after
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -27,6 +28,18 @@ class Watcher(Protocol):
 
     def worked(self, queue: str, seconds: float, error: BaseException | None) -> None:
         """A key was worked on for so long; the error, if it failed."""
+
+
+class _Place(NamedTuple):
+    """Where a key stands in the queue; the least is next."""
+
+    behind: bool
+    """Whether those go first for which somebody waits."""
+    number: int
+
+    @property
+    def first(self) -> bool:
+        return not self.behind
 
 
 class WorkQueue(Generic[Key]):
@@ -50,16 +63,21 @@ class WorkQueue(Generic[Key]):
         self._workers = workers
         self._watcher = watcher
         self._retryable = retryable
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()
+        self._ready: asyncio.PriorityQueue[tuple[_Place, Key]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
+        self._waiting: dict[Key, _Place] = {}
         self._active: set[Key] = set()
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
 
-    def add(self, key: Key, delay: float = 0.0) -> None:
-        """Have the key worked on, at once or after `delay` seconds; the sooner call wins."""
-        if key in self._waiting or key in self._again:
+    def add(self, key: Key, delay: float = 0.0, *, first: bool = False) -> None:
+        """Have the key worked on, at once or after `delay` seconds; the sooner call wins.
+
+        `first`: before all that wait without it, as somebody waits for just this one.
+        """
+        waiting = self._waiting.get(key)
+        if key in self._again or (waiting is not None and (first <= waiting.first)):
             return
         if delay > 0:
             self._add_later(key, delay)
@@ -68,8 +86,8 @@ class WorkQueue(Generic[Key]):
         if key in self._active:
             self._again.add(key)
         else:
-            self._waiting.add(key)
-            self._ready.put_nowait(key)
+            place = self._waiting[key] = _Place(not first, next(self._numbers))
+            self._ready.put_nowait((place, key))
 
     @property
     def depth(self) -> dict[str, int]:
@@ -98,8 +116,10 @@ class WorkQueue(Generic[Key]):
 
     async def _take_turns(self) -> None:
         while True:
-            key = await self._ready.get()
-            self._waiting.discard(key)
+            place, key = await self._ready.get()
+            if self._waiting.get(key) != place:
+                continue  # It has come before the others meanwhile.
+            del self._waiting[key]
             self._active.add(key)
             try:
                 await self._work_on(key)

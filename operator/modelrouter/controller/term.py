@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import aiohttp
 import structlog
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 ROUTER_WORKERS = 8
 STATUS_WORKERS = 24
+FEW = 50
+"""Somebody waits for the statuses of a change that concerns no more; many can wait for them."""
 
 
 class Term:
@@ -136,10 +138,13 @@ class Term:
         if not news or state is None:
             return
         if state.note_answers(self._view.pods.of(router), self._polls, self._metrics):
-            for route in list(state.awaiting):
-                self._statuses.add(("route", (router[0], route)))
+            self._routes_changed(router[0], list(state.awaiting))
         else:
             self._all_statuses_of(router)
+
+    def _routes_changed(self, namespace: str, routes: Collection[str]) -> None:
+        for route in routes:
+            self._statuses.add(("route", (namespace, route)), first=len(routes) <= FEW)
 
     def _all_statuses_of(self, router: Key) -> None:
         pools: set[Key] = set()
@@ -179,8 +184,7 @@ class Term:
         else:
             self._note_problem(state, "")
         finally:
-            for route in changed:
-                self._statuses.add(("route", (router[0], route)))
+            self._routes_changed(router[0], changed)
 
     def _note_problem(self, state: RouterState, problem: str) -> None:
         if state.problem != problem:

@@ -17,6 +17,8 @@ from modelrouter.router.accounting.metrics import PoolGauge
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 2.0
+"""An Envoy that is busy with a large configuration answers late: that is no reason to look away."""
 _POOL_GAUGE = re.compile(
     r"^cluster\.(.+)\.(membership_healthy|membership_total|upstream_rq_active)$"
 )
@@ -101,8 +103,9 @@ class EnvoyAdmin:
 async def watch_memberships(
     admin: EnvoyAdmin, report: Callable[[Mapping[str, PoolGauge]], None]
 ) -> None:
-    """Report memberships for ever, using at most a twentieth of the time for asking."""
+    """Report memberships for ever, mostly using at most a twentieth of the time for asking."""
     while True:
         started = time.monotonic()
         report(await admin.memberships())
-        await asyncio.sleep(max(POLL_SECONDS, 20 * (time.monotonic() - started)))
+        pause = max(POLL_SECONDS, 20 * (time.monotonic() - started))
+        await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))

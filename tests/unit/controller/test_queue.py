@@ -162,3 +162,26 @@ async def test_what_is_not_to_be_tried_again_ends_the_queue() -> None:
     queue.add("a")
     with pytest.RaisesGroup(LostError):
         await asyncio.wait_for(queue.run(), 10)
+
+
+async def test_what_somebody_waits_for_goes_first_and_only_once() -> None:
+    seen: list[str] = []
+    gate = asyncio.Event()
+
+    async def work(key: str) -> None:
+        seen.append(key)
+        await gate.wait()
+
+    async with running(work, workers=1) as queue:
+        queue.add("busy")
+        await until(lambda: queue.depth["active"] == 1)
+        for key in "abcd":
+            queue.add(key)
+        queue.add("c", first=True)
+        queue.add("e", first=True)
+        queue.add("c", first=True)
+        queue.add("c")
+        assert queue.depth["waiting"] == 5
+        gate.set()
+        await until(lambda: queue.idle)
+    assert seen == ["busy", "c", "e", "a", "b", "d"]
