@@ -70,7 +70,6 @@ def _measure(on: Stage, options: argparse.Namespace) -> Results:
         on.apply_crowd(options.routes, options.pools)
         _say("the operator starts in the full cluster")
         cold = measure_cold_start(on, options.routes + 1)
-        on.await_calm()
         _say(f"{options.changes} changes")
         crowded = measure_changes(on, options.changes, traffic)
     restart = measure_restart(on)

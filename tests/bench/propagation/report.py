@@ -131,14 +131,14 @@ def _bounds(found: Iterator[Verdict]) -> Iterator[str]:
 
 def _operator(results: Results) -> Iterator[str]:
     rows = [
-        [what, f"{start.programmed:.1f}", f"{start.cpu:.1f}", f"{start.peak_mb:.0f}",
-         _writes(start.writes, 1) or "none"]
+        [what, f"{start.programmed:.1f}", f"{start.ready:.1f}" if start.ready else "-",
+         f"{start.cpu:.1f}", f"{start.peak_mb:.0f}", _writes(start.writes, 1) or "none"]
         for what, start in (
             ("cold start: nothing is written yet, until all routes are `Programmed`", results.cold),
             ("restart: all is written, until nothing is left to look at", results.restart),
         )
     ]  # fmt: skip
-    yield from table(["", "seconds", "CPU s", "memory MB", "writes"], rows)
+    yield from table(["", "seconds", "until all are `Ready`", "CPU s", "memory MB", "writes"], rows)
     idle = results.idle
     costs = (
         f"{name} {cpu:.1f} ms of CPU per second and {idle.memory_mb[name][0]:.0f} MB"

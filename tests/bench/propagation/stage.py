@@ -69,6 +69,11 @@ class Stage:
             time.sleep(0.1)
         raise BenchError("the operator does not come to rest")
 
+    def operator_cpu(self) -> float:
+        """CPU seconds of the operator since its start."""
+        assert self.operator is not None
+        return cpu_seconds(self.operator.pid)
+
     def processes(self) -> dict[str, int]:
         """The processes that cost something, by name."""
         assert self.operator is not None

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from bench.processes import cpu_seconds
 from bench.propagation import audit
 from bench.propagation.audit import AuditLog
 from bench.propagation.stage import PATIENCE_SECONDS, Stage, memory
@@ -18,10 +17,12 @@ class Start:
 
     programmed: float
     """Every route was `Programmed`; or, where all were so before, all work was done."""
+    ready: float | None
+    """Every route was `Ready`: its endpoints had been probed, too. None: all were so before."""
     cpu: float
-    """CPU seconds used by then."""
+    """CPU seconds of the operator by then."""
     peak_mb: float
-    """The most memory by then."""
+    """The most memory until all was written."""
     writes: Counter[str]
 
 
@@ -29,8 +30,10 @@ def measure_cold_start(stage: Stage, routes: int) -> Start:
     """Nothing has been written for these routes yet; until all are `Programmed`."""
     log = AuditLog(stage.kubernetes.audit_log)
     began = stage.start_operator()
-    ended = stage.statuses.await_count(routes, PATIENCE_SECONDS)
-    return _ended(stage, log, ended - began)
+    ended = stage.statuses.await_all_programmed(routes, PATIENCE_SECONDS)
+    cpu = stage.operator_cpu()
+    ready = stage.statuses.await_all_ready(routes, PATIENCE_SECONDS)
+    return _ended(stage, log, ended - began, cpu, ready - began)
 
 
 def measure_restart(stage: Stage) -> Start:
@@ -39,14 +42,13 @@ def measure_restart(stage: Stage) -> Start:
     log = AuditLog(stage.kubernetes.audit_log)
     began = stage.start_operator()
     ended = stage.await_calm()
-    return _ended(stage, log, ended - began)
+    return _ended(stage, log, ended - began, stage.operator_cpu(), None)
 
 
-def _ended(stage: Stage, log: AuditLog, seconds: float) -> Start:
+def _ended(stage: Stage, log: AuditLog, seconds: float, cpu: float, ready: float | None) -> Start:
     assert stage.operator is not None
-    pid = stage.operator.pid
-    cpu = cpu_seconds(pid)
-    _, peak = memory(pid)
     time.sleep(2.0)  # what is written late counts, too
+    stage.await_calm()
+    _, peak = memory(stage.operator.pid)
     writes = audit.by_kind(audit.of(stage.installation.user, log.fresh()))
-    return Start(seconds, cpu, peak, writes)
+    return Start(seconds, ready, cpu, peak, writes)

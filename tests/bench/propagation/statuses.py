@@ -25,6 +25,7 @@ class Statuses:
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         self._kubeconfig, self._namespace = kubeconfig, namespace
         self._programmed: dict[str, tuple[int, float]] = {}
+        self._ready: dict[str, tuple[int, float]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="statuses", daemon=True)
         self._task: asyncio.Task[None] | None = None
@@ -42,16 +43,6 @@ class Statuses:
         self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
         self._thread.join(5)
 
-    @property
-    def programmed(self) -> int:
-        """How many routes are, in their present generation."""
-        return len(self._programmed)
-
-    @property
-    def last(self) -> float:
-        """When the last of them became so, by `time.time`."""
-        return max(at for _, at in self._programmed.values())
-
     def await_programmed(self, name: str, generation: int, seconds: float) -> float:
         """Wait for a generation of a route; when its status said so."""
         deadline = time.monotonic() + seconds
@@ -62,15 +53,13 @@ class Statuses:
             time.sleep(0.005)
         raise BenchError(f"generation {generation} of {name} is not Programmed in {seconds:g} s")
 
-    def await_count(self, count: int, seconds: float) -> float:
-        """Wait until so many routes are programmed; when the last of them was."""
-        deadline = time.monotonic() + seconds
-        while self.programmed < count:
-            if time.monotonic() > deadline:
-                found = f"{self.programmed} of {count}"
-                raise BenchError(f"{found} routes are Programmed after {seconds:g} s")
-            time.sleep(0.02)
-        return self.last
+    def await_all_programmed(self, count: int, seconds: float) -> float:
+        """Wait until so many routes are `Programmed`; when the last of them was."""
+        return _await_count(self._programmed, count, seconds, "Programmed")
+
+    def await_all_ready(self, count: int, seconds: float) -> float:
+        """The same for `Ready`."""
+        return _await_count(self._ready, count, seconds, "Ready")
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -87,7 +76,8 @@ class Statuses:
                     for each in change.objects:
                         self._note(each)
                 elif isinstance(change, Deleted):
-                    self._programmed.pop(change.object["metadata"]["name"], None)
+                    for known in (self._programmed, self._ready):
+                        known.pop(change.object["metadata"]["name"], None)
                 else:
                     self._note(change.object)
 
@@ -95,12 +85,24 @@ class Statuses:
         name, generation = found["metadata"]["name"], found["metadata"]["generation"]
         status = found.get("status") or {}
         conditions = {each["type"]: each for each in status.get("conditions") or ()}
-        condition: dict[str, Any] = conditions.get("Programmed") or {}
-        holds = condition.get("status") == "True"
-        if not holds or condition.get("observedGeneration") != generation:
-            self._programmed.pop(name, None)
-        elif self._programmed.get(name, (0, 0.0))[0] != generation:
-            self._programmed[name] = (generation, time.time())
+        for type_, known in (("Programmed", self._programmed), ("Ready", self._ready)):
+            condition: dict[str, Any] = conditions.get(type_) or {}
+            holds = condition.get("status") == "True"
+            if not holds or condition.get("observedGeneration") != generation:
+                known.pop(name, None)
+            elif known.get(name, (0, 0.0))[0] != generation:
+                known[name] = (generation, time.time())
+
+
+def _await_count(
+    known: dict[str, tuple[int, float]], count: int, seconds: float, what: str
+) -> float:
+    deadline = time.monotonic() + seconds
+    while len(known) < count:
+        if time.monotonic() > deadline:
+            raise BenchError(f"{len(known)} of {count} routes are {what} after {seconds:g} s")
+        time.sleep(0.02)
+    return max(at for _, at in known.copy().values())
 
 
 def apply_all(kubeconfig: Path, namespace: str, manifests: Iterable[Object]) -> None:
