@@ -32,6 +32,42 @@ KINDS = ("modelroutes", "modelpools")
 _LONGEST_PAUSE = 5.0
 
 
+class NoEssence(kopf.DiffBaseStorage):
+    """Nothing is remembered in objects, so nothing has to be copied and compared for that."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        """What would be compared."""
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        """What would have been remembered."""
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Remember nothing."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """There are no handlers with a progress to remember."""
+
+    def fetch(self, *, key: Any, body: Any) -> Any:
+        """What would have been remembered."""
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        """Remember nothing."""
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        """There is nothing to forget."""
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        """Change nothing."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """What would be compared."""
+        return essence
+
+
 class EndlessBackoffs:
     """Pauses between attempts, for ever: kopf gives up and ends when they run out."""
 
@@ -55,6 +91,8 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 0.2
     settings.watching.chunk_size = 500
+    settings.persistence.diffbase_storage = NoEssence()
+    settings.persistence.progress_storage = NoProgress()
     settings.queueing.error_delays = (1, 1, 2, 3, 5)
     return settings
 

@@ -43,8 +43,6 @@ class References:
     def facts(self, namespace: str) -> NamespaceFacts | None:
         """What is known about a namespace; None while its Services are not known yet."""
         services = self._services.get(namespace)
-        if services is None and ("services", (namespace, "")) in self._wanted():
-            return None
         if services is not None and not services.complete:
             return None
         return NamespaceFacts(
@@ -63,6 +61,9 @@ class References:
             elif kind == "services":
                 self._services.pop(namespace, None)
         for watch in wanted.keys() - self._tasks.keys():
+            kind, (namespace, _) = watch
+            if kind == "services":
+                self._services[namespace] = _NamespaceServices()
             self._tasks[watch] = asyncio.create_task(wanted[watch]())
 
     def stop(self) -> None:
@@ -138,7 +139,8 @@ class References:
             self._note_service((key[0], service_of(change.object)))
 
     def _in(self, namespace: str) -> _NamespaceServices:
-        return self._services.setdefault(namespace, _NamespaceServices())
+        # A watch that has just been cancelled may find its namespace gone.
+        return self._services.get(namespace) or _NamespaceServices()
 
     def _note_all(self, namespace: str) -> None:
         services = self._in(namespace)

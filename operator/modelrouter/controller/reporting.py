@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+
+import structlog
 
 from modelrouter.api.manifests import Key
 from modelrouter.api.metadata import API_VERSION
@@ -21,13 +23,19 @@ from modelrouter.kube.errors import KubeError
 from modelrouter.kube.resources import MODEL_POOLS, MODEL_ROUTES, Resource
 from modelrouter.plan.facts import NamespaceFacts, RouterFacts, Subject
 from modelrouter.plan.naming import OPERATOR
+from modelrouter.plan.shards import route_key
 from modelrouter.plan.statuses import PoolFacts, RouteFacts, pool_status, route_status, transitions
 
-GRACE_SECONDS = 1.0
-"""How long a status waits for pods to take a change over: mostly that saves a write."""
 _PATIENCE_SECONDS = 5.0
 """How long a new leader waits for what its watches and questions should bring in a moment."""
 _LOOK_AGAIN_SECONDS = 0.2
+
+
+log = structlog.get_logger(__name__)
+
+
+class _Take(Protocol):
+    def __call__(self, obj: Object, *, own: bool) -> None: ...
 
 
 class Reporter:
@@ -72,11 +80,12 @@ class Reporter:
             programming = state.programming(name, pods, self._polls)
             if programming.programmed:
                 state.awaiting.discard(name)
+                wait = state.unseen_for(route.model.spec.pools, pods, self._polls)
             else:
                 state.awaiting.add(name)
-                wait = state.grace(name, GRACE_SECONDS)
-                if wait > 0 and name in plan.planned.routes and not state.problem:
-                    return wait
+                wait = state.grace(route_key(name))
+            if wait > 0 and name in plan.planned.routes and not state.problem:
+                return wait
             facts = RouteFacts(
                 subject=_subject(MODEL_ROUTES, route),
                 route=route.model,
@@ -106,6 +115,9 @@ class Reporter:
                 if self._is_early():
                     return _LOOK_AGAIN_SECONDS
                 continue
+            wait = state.unseen_for([key[1]], pods, self._polls)
+            if wait > 0 and not state.problem:
+                return wait
             routers[router[1]] = state.facts(pods, self._polls)
         if self._is_early() and not self._secret_known(pool, known):
             return _LOOK_AGAIN_SECONDS
@@ -139,7 +151,7 @@ class Reporter:
         resource: Resource,
         about: Route | Pool,
         status: dict[str, Any],
-        take: Callable[[Object], None],
+        take: _Take,
     ) -> None:
         if not differs({"status": status}, about.live, OPERATOR, "status"):
             return
@@ -157,7 +169,9 @@ class Reporter:
             if error.is_not_found or (error.is_conflict and "uid" in error.message.lower()):
                 return  # It is gone; its watch says so in a moment.
             raise
-        take(answer)
+        take(answer, own=True)
+        reasons = {c["type"]: c["reason"] for c in status["conditions"]}
+        log.debug("status", kind=resource.kind, object=f"{namespace}/{name}", **reasons)
         regarding = Regarding(
             resource.kind, namespace, name, about.uid, answer["metadata"]["resourceVersion"]
         )

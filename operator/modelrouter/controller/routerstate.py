@@ -13,6 +13,10 @@ from modelrouter.controller.programmed import AgentPolls
 from modelrouter.controller.reconciling import RouterObjects
 from modelrouter.plan.facts import Programming, RouterFacts
 from modelrouter.plan.naming import ADMIN_PORT
+from modelrouter.plan.shards import pool_key, route_key
+
+GRACE_SECONDS = 1.0
+GRACE_SECONDS_EACH = 0.005
 
 
 class RouterState:
@@ -41,7 +45,7 @@ class RouterState:
             for name, outcome in outcomes.items()
             if before.planned.outcomes.get(name) is not outcome
             or before.models.get(name) is not plan.models[name]
-            or history.pending(name)
+            or history.pending(route_key(name))
         }
 
     def note_answers(
@@ -70,12 +74,28 @@ class RouterState:
         written = history.written_at(missed)
         return now - written if written is not None else 0.0
 
-    def grace(self, route: str, seconds: float) -> float:
-        """How much longer a route's pods have time before its status says that they lag."""
+    def grace(self, key: str) -> float:
+        """How many seconds longer an entry has time to arrive before a status says that it has not.
+
+        Mostly that saves a write. A thousand new routes take seconds, so each adds a little.
+        """
         history = self.objects.shards.history
-        if history.pending(route):
-            return seconds
-        return history.written(route) + seconds - time.monotonic()
+        grace = GRACE_SECONDS + GRACE_SECONDS_EACH * len(self.awaiting)
+        if history.pending(key):
+            return grace
+        return history.written(key) + grace - time.monotonic()
+
+    def unseen_for(self, pools: Iterable[str], pods: Iterable[Pod], polls: AgentPolls) -> float:
+        """Seconds that it is worth waiting until ready pods see endpoints of new or changed pools.
+
+        Probes take a moment: that a pool has no endpoint yet is nothing to tell anybody.
+        """
+        views = [polls.facts(pod).pools for pod in pods if pod.ready]
+        waits = [0.0]
+        for name in pools:
+            if any(name not in view or view[name].ready == 0 for view in views):
+                waits.append(self.grace(pool_key(name)))
+        return max(waits)
 
     def facts(self, pods: Sequence[Pod], polls: AgentPolls) -> RouterFacts:
         """The router as statuses need it."""
@@ -84,7 +104,7 @@ class RouterState:
     def programming(self, route: str, pods: Sequence[Pod], polls: AgentPolls) -> Programming:
         """Whether all ready pods work by the present generation of a route."""
         history = self.objects.shards.history
-        if history.pending(route):
+        if history.pending(route_key(route)):
             return Programming(False, "its configuration has not been written yet")
         ready = [pod for pod in pods if pod.ready]
         if not ready:
@@ -102,7 +122,7 @@ class RouterState:
                     f"router pod {pod.name} does not answer the operator on port {ADMIN_PORT}; "
                     "see whether a NetworkPolicy forbids it",
                 )
-            if history.behind(route, version):
+            if history.behind(route_key(route), version):
                 return Programming(
                     False, f"router pod {pod.name} has not taken this generation over yet"
                 )

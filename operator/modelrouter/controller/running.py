@@ -55,6 +55,8 @@ def run(config_file: Path, listen: str, kubeconfig: Path | None = None) -> int:
         print(f"modelrouter: {error}", file=sys.stderr)
         return 2
     configure_logging(config.log_level, "json" if config.log_format == "json" else "console")
+    # kopf has a thread of its own; this one gets the interpreter back this soon.
+    sys.setswitchinterval(0.0005)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, listen, kubeconfig))

@@ -56,15 +56,18 @@ class Snapshot:
     listeners: list[Listener] = field(default_factory=list)
     _graves: dict[str, int] = field(default_factory=dict)
 
-    def put_route(self, obj: Object) -> None:
-        """A ModelRoute was seen."""
+    def put_route(self, obj: Object, *, own: bool = False) -> None:
+        """A ModelRoute was seen. `own`: in the answer to our own write of its status."""
         key = key_of(obj)
         known = self.routes.get(key)
         if self._is_old(obj, known):
             return
         route = read_resource(obj, ModelRoute, known)
         self.routes[key] = route
-        if known is None or not known.same_spec(route):
+        if known is not None and known.same_spec(route):
+            if own:
+                return
+        else:
             before = self.by_router.groups(key)
             pools = route.model.spec.pools if route.model else ()
             self.by_router.put(key, [(key[0], route.router)])
@@ -87,15 +90,18 @@ class Snapshot:
         self._routers_changed(routers)
         self._pools_changed(self._pools_named(route))
 
-    def put_pool(self, obj: Object) -> None:
-        """A ModelPool was seen."""
+    def put_pool(self, obj: Object, *, own: bool = False) -> None:
+        """A ModelPool was seen. `own`: in the answer to our own write of its status."""
         key = key_of(obj)
         known = self.pools.get(key)
         if self._is_old(obj, known):
             return
         pool = read_resource(obj, ModelPool, known)
         self.pools[key] = pool
-        if known is None or not known.same_spec(pool):
+        if known is not None and known.same_spec(pool):
+            if own:
+                return
+        else:
             spec = pool.model.spec if pool.model else None
             secrets, services = [], []
             if spec is not None and spec.provider is not None and spec.provider.credentials:

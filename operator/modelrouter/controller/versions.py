@@ -1,16 +1,15 @@
-"""Which versions of a router's configuration hold the present generation of a route.
+"""Which versions of a router's configuration hold the present entry of a route or pool.
 
 A version is a hash, so it says nothing about which of two is newer. This keeps the order in which
-they came into being: each write gets the next serial number, each route the number of the write
-that brought its present entry. A router pod that has acknowledged a version works by every route
-whose number is not larger.
+they came into being: each write gets the next serial number, each entry the number of the write
+that made it what it is. A router pod that has acknowledged a version works by every entry whose
+number is not larger.
 """
 
 from __future__ import annotations
 
-from modelrouter.plan.shards import Entries, digest, route_key, version_of
+from modelrouter.plan.shards import Entries, digest, version_of
 
-ROUTE_PREFIX = route_key("")
 _REMEMBERED = 512
 _NOT_WRITTEN = 1 << 62
 
@@ -23,7 +22,7 @@ class VersionHistory:
         """Number of the last write."""
         self._digests: dict[str, bytes] = {}
         self._serials: dict[str, int] = {}
-        self._routes: dict[str, int] = {}
+        self._entries: dict[str, int] = {}
         self._written: dict[int, float] = {}
 
     def restart(self, entries: Entries, now: float) -> str:
@@ -41,37 +40,36 @@ class VersionHistory:
         return self._note(now)
 
     def expect(self, wanted: Entries, present: Entries) -> None:
-        """A plan: routes whose entry is to change are behind until it is written."""
-        wanted_routes = {key for key in wanted if key.startswith(ROUTE_PREFIX)}
-        for key in self._routes.keys() - wanted_routes:
-            del self._routes[key]
-        for key in wanted_routes:
-            if wanted[key] != present.get(key):
-                self._routes[key] = _NOT_WRITTEN
+        """A plan: of entries that are to change, everybody is behind until they are written."""
+        for key in self._entries.keys() - wanted.keys():
+            del self._entries[key]
+        for key, text in wanted.items():
+            if text != present.get(key):
+                self._entries[key] = _NOT_WRITTEN
             else:
-                self._routes.setdefault(key, 0)
+                self._entries.setdefault(key, 0)
 
     def settle(self) -> None:
         """The plan is written."""
-        for key, serial in self._routes.items():
+        for key, serial in self._entries.items():
             if serial == _NOT_WRITTEN:
-                self._routes[key] = self.serial
+                self._entries[key] = self.serial
 
-    def pending(self, route: str) -> bool:
-        """Whether the route's present entry is planned but not written."""
-        return self._routes.get(route_key(route)) == _NOT_WRITTEN
+    def pending(self, key: str) -> bool:
+        """Whether an entry is planned but not written."""
+        return self._entries.get(key) == _NOT_WRITTEN
 
     def reach(self, version: str | None) -> int:
         """How far somebody is who works by `version`: a serial number; -1: nobody knows."""
         return self._serials.get(version, -1) if version else -1
 
-    def behind(self, route: str, version: str) -> bool:
-        """Whether somebody who works by `version` has not got the route's present entry."""
-        return self.reach(version) < self._routes.get(route_key(route), 0)
+    def behind(self, key: str, version: str) -> bool:
+        """Whether somebody who works by `version` has not got the entry as it is now."""
+        return self.reach(version) < self._entries.get(key, 0)
 
-    def written(self, route: str) -> float:
-        """When the route's present entry was written; minus infinity: before this process led."""
-        return self._written.get(self._routes.get(route_key(route), 0), float("-inf"))
+    def written(self, key: str) -> float:
+        """When an entry was written as it is now; minus infinity: before this process led."""
+        return self._written.get(self._entries.get(key, 0), float("-inf"))
 
     def written_at(self, serial: int) -> float | None:
         """When a write was made; None: too long ago to be remembered."""

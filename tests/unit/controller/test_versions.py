@@ -31,21 +31,21 @@ def test_what_is_there_when_a_leader_begins_needs_no_new_acknowledgement() -> No
     first = history.restart(ONE, now=0)
     history.expect(ONE, ONE)
     history.settle()
-    assert not history.behind("a", first)
+    assert not history.behind("route.a", first)
 
 
 def test_a_changed_route_is_behind_until_its_version_is_acknowledged_others_are_not() -> None:
     history = VersionHistory()
     first = history.restart(ONE, now=0)
     history.expect(changed(a="a2"), ONE)
-    assert history.pending("a")
-    assert history.behind("a", first)
+    assert history.pending("route.a")
+    assert history.behind("route.a", first)
     second = history.change(ONE, changed(a="a2"), now=1)
     history.settle()
-    assert not history.pending("a")
-    assert history.behind("a", first)
-    assert not history.behind("b", first)
-    assert not history.behind("a", second)
+    assert not history.pending("route.a")
+    assert history.behind("route.a", first)
+    assert not history.behind("route.b", first)
+    assert not history.behind("route.a", second)
 
 
 def test_a_write_that_failed_leaves_the_route_pending() -> None:
@@ -53,8 +53,8 @@ def test_a_write_that_failed_leaves_the_route_pending() -> None:
     first = history.restart(ONE, now=0)
     history.expect(changed(a="a2"), ONE)
     history.expect(changed(a="a2"), ONE)
-    assert history.pending("a")
-    assert history.behind("a", first)
+    assert history.pending("route.a")
+    assert history.behind("route.a", first)
 
 
 def test_a_route_changed_back_is_programmed_by_whoever_never_left() -> None:
@@ -64,8 +64,8 @@ def test_a_route_changed_back_is_programmed_by_whoever_never_left() -> None:
     second = written(history, ONE, two)
     third = written(history, two, ONE)
     assert third == first
-    assert not history.behind("a", first)
-    assert history.behind("a", second)
+    assert not history.behind("route.a", first)
+    assert history.behind("route.a", second)
 
 
 def test_a_version_that_nobody_wrote_counts_for_nothing() -> None:
@@ -73,8 +73,8 @@ def test_a_version_that_nobody_wrote_counts_for_nothing() -> None:
     history.restart(ONE, now=0)
     history.expect(ONE, ONE)
     history.settle()
-    assert history.behind("a", "0123456789abcdef")
-    assert history.behind("a", "")
+    assert history.behind("route.a", "0123456789abcdef")
+    assert history.behind("route.a", "")
     assert history.reach(None) == -1
 
 
@@ -84,7 +84,7 @@ def test_a_newer_version_of_other_routes_counts_too() -> None:
     two = changed(a="a2")
     written(history, ONE, two)
     third = written(history, two, {**two, "route.b": "b2"})
-    assert not history.behind("a", third)
+    assert not history.behind("route.a", third)
 
 
 def test_history_does_not_grow_without_end() -> None:
@@ -97,4 +97,4 @@ def test_history_does_not_grow_without_end() -> None:
         before = after
     assert len(history._serials) <= 512
     assert len(history._written) <= 512
-    assert not history.behind("a", version(before))
+    assert not history.behind("route.a", version(before))

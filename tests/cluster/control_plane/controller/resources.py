@@ -88,7 +88,7 @@ class ModelServer:
     """An address that passes health checks while it is up."""
 
     def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Healthy)
+        self._server = _Server(("127.0.0.1", 0), _Healthy)
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -96,6 +96,10 @@ class ModelServer:
         """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 1024  # two hundred pools send their first probes at once
 
 
 class _Healthy(BaseHTTPRequestHandler):
