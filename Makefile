@@ -32,9 +32,9 @@ test: $(READY) ## Run the unit and component tests
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages
-	@$(BIN)/python -m pytest -q tests/cluster/control_plane
+	@$(BIN)/python -m pytest -q --durations=15 tests/cluster/control_plane
 	@$(CLUSTER) --or-skip --run $${TMPDIR:-/tmp}/modelrouter-test-cluster with --node \
-	  $(BIN)/python -m pytest -q tests/cluster/node
+	  $(BIN)/python -m pytest -q --durations=15 tests/cluster/node
 
 cluster: $(READY) ## Run a Kubernetes with the chart, the example and simulated models, until Ctrl-C
 	@$(CLUSTER) show

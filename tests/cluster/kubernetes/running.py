@@ -175,9 +175,12 @@ def _child(process: subprocess.Popen[bytes]) -> int:
 
 
 def _clear(run: Path) -> None:
-    with suppress(ClusterError):
+    try:
         find(run)
-        raise SystemExit(f"a cluster runs in {run} already")
+    except ClusterError:
+        pass
+    else:
+        raise ClusterError(f"a cluster runs in {run} already: end it, or name another with --run")
     _remove_bulk(run)
     run.mkdir(parents=True, exist_ok=True)
     for stale in (STATE, SOCKET, _IMAGES, "pid", "audit.log"):

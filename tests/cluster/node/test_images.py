@@ -28,7 +28,7 @@ except OSError as error:
 
 def test_the_command_runs_without_root_and_without_writing(workloads: Workloads) -> None:
     printed = workloads.run("help", operator_image_name(), args=["--help"])
-    for command in ("router", "simulate"):
+    for command in ("operator", "router", "simulate"):
         assert f" {command} " in printed
 
 
