@@ -240,8 +240,8 @@ class ResourceBuilder:
         notes, paths = {}, {}
         for model in route.models:
             notes[model] = table.fall_through_note(model, name, plain, streamed)
-            for path, action in routes.model_paths(model):
-                paths[path] = table.path_entry(path, action)
+            for path in routes.model_paths(model):
+                paths[path] = table.model_entry(path, model)
         return _RouteParts(route, used, fall_through, None, notes, paths)
 
     def _add_plan(

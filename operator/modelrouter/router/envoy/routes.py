@@ -193,11 +193,16 @@ def asked_paths() -> Iterable[tuple[str, Resource]]:
         yield path, _routes(*_asked({"prefix": "/"}))
 
 
-def model_paths(model: str) -> Iterable[tuple[str, Resource]]:
+def model_paths(model: str) -> set[str]:
     """The paths that describe one model."""
-    routes = _routes(*_get({"prefix": "/"}, 200, describe(model)))
-    for path in {f"{MODELS}/{model}", f"{MODELS}/{quote(model, safe='')}"}:
-        yield path, routes
+    return {f"{MODELS}/{model}", f"{MODELS}/{quote(model, safe='')}"}
+
+
+def model_routes() -> tuple[Resource, Resource]:
+    """What happens to such a path: `Route` of a GET without its answer, and that of all else."""
+    get, other = _get({"prefix": "/"}, 200, "")
+    del get["direct_response"]
+    return get, other
 
 
 @lru_cache(maxsize=10_000)

@@ -72,6 +72,19 @@ def path_entry(path: str, action: Resource) -> bytes:
     )
 
 
+def model_entry(path: str, model: str) -> bytes:
+    """The entry of a path that describes a model. There are thousands: it is put together here,
+    from parts that all have in common."""
+    get, other = _model_routes()
+    answer = _direct_response(routes.describe(model).encode())
+    any_ = [
+        field(_ANY_TYPE, type_url(routes.ROUTE_LIST).encode()),
+        field(_ANY_VALUE, field(1, get, answer), other),
+    ]
+    action = field(_CONFIG_NAME, b"routes") + field(_CONFIG_TYPED, *any_)
+    return map_entry(_MATCH_MAP, path, field(_ON_MATCH_ACTION, action))
+
+
 def note(key: str, text: str) -> bytes:
     """A note for the listener's Lua: an entry of the virtual host's metadata."""
     return map_entry(_STRUCT_FIELDS, key, field(_VALUE_STRING, text.encode()))
@@ -141,14 +154,26 @@ def _asked_entries() -> list[bytes]:
 
 
 def _other_paths(models: tuple[str, ...]) -> bytes:
-    body = field(_SOURCE_INLINE, routes.catalogue(models).encode())
-    answer = field(_ROUTE_DIRECT_RESPONSE, b"\x08" + varint(200), field(2, body))
+    answer = _direct_response(routes.catalogue(models).encode())
     before, after = _fixed_routes()
     any_ = [
         field(_ANY_TYPE, type_url(routes.ROUTE_LIST).encode()),
         field(_ANY_VALUE, field(1, before, answer), after),
     ]
     return field(_CONFIG_NAME, b"routes") + field(_CONFIG_TYPED, *any_)
+
+
+def _direct_response(body: bytes) -> bytes:
+    """The field of a `Route` that answers 200 with this body."""
+    source = field(_SOURCE_INLINE, body)
+    return field(_ROUTE_DIRECT_RESPONSE, b"\x08" + varint(200), field(2, source))
+
+
+@lru_cache(maxsize=1)
+def _model_routes() -> tuple[bytes, bytes]:
+    """The `Route` of a GET without its answer, and the entry of the route after it."""
+    get, other = routes.model_routes()
+    return serialized(routes.ROUTE, get), field(1, serialized(routes.ROUTE, other))
 
 
 @lru_cache(maxsize=1)
