@@ -110,8 +110,15 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
     """
     # Imported where it is needed: it costs 21 MB, and no pod ever uses it.
     import yaml
-    from kubernetes.aio.client import Configuration
-    from kubernetes.aio.config import ConfigException, load_kube_config
+
+    try:
+        from kubernetes.aio.client import Configuration
+        from kubernetes.aio.config import ConfigException, load_kube_config
+    except ImportError:
+        raise NoClusterError(
+            "reading a kubeconfig file needs the official client: "
+            "pip install 'model-router-operator[kubeconfig]'"
+        ) from None
 
     async def load() -> Configuration:
         configuration = Configuration()

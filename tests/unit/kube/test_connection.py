@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,13 @@ async def test_a_certificate_that_is_missing_is_an_error(tmp_path: Path) -> None
     content["clusters"][0]["cluster"]["certificate-authority"] = str(tmp_path / "ca.crt")
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(NoClusterError, match="cannot be used"):
+        await find_cluster(path)
+
+
+async def test_without_the_official_client_the_remedy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "kubernetes.aio.client", None)
+    with pytest.raises(NoClusterError, match=r"pip install .*\[kubeconfig\]"):
         await find_cluster(path)
