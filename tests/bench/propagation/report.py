@@ -64,7 +64,8 @@ def section(results: Results) -> str:
             *_operator(results),
             METHOD,
             f"Measured on {date.today().isoformat()} with `{results.command}` on {machine()}. "
-            f"Kubernetes {VERSION[1:]}, Model Router Operator {version('model-router-operator')}.",
+            f"{_company(results.idle)}Kubernetes {VERSION[1:]}, "
+            f"Model Router Operator {version('model-router-operator')}.",
             "",
         ]
     )
@@ -148,6 +149,12 @@ def _operator(results: Results) -> Iterator[str]:
         f"At rest ({idle.seconds:.0f} s): {', '.join(costs)}. Envoy probes "
         f"{results.pools + 2:,} endpoints meanwhile; the Lease was written {idle.leases} times.\n"
     )
+
+
+def _company(idle: Idle) -> str:
+    if idle.foreign_cores < 0.2:
+        return ""
+    return f"Other work kept {idle.foreign_cores:.1f} cores busy at the same time. "
 
 
 def quantile(values: Sequence[float], q: float) -> float:

@@ -47,8 +47,12 @@ def measure_restart(stage: Stage) -> Start:
 
 def _ended(stage: Stage, log: AuditLog, seconds: float, cpu: float, ready: float | None) -> Start:
     assert stage.operator is not None
-    time.sleep(2.0)  # what is written late counts, too
-    stage.await_calm()
+    writes: Counter[str] = Counter()
+    quiet = 0
+    while quiet < 3:
+        time.sleep(1.0)  # what is written late counts, too
+        found = audit.by_kind(audit.of(stage.installation.user, log.fresh()))
+        writes += found
+        quiet = 0 if found else quiet + 1
     _, peak = memory(stage.operator.pid)
-    writes = audit.by_kind(audit.of(stage.installation.user, log.fresh()))
     return Start(seconds, ready, cpu, peak, writes)
