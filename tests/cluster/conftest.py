@@ -18,6 +18,7 @@ from cluster.kubernetes import tools
 from cluster.kubernetes.access import Kubernetes, must_not_skip
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import find, running
+from cluster.secrecy import Recorder
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,18 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]
             yield Kubernetes(cluster.kubeconfig, cluster, cluster.tools / "bin")
     except ClusterError as error:
         unavailable(str(error))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrecy(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
+    """Fails the run if a secret value shows up in anything that the run made. See `planted`."""
+    recorder = Recorder(kubernetes)
+    recorder.start()
+    yield recorder
+    recorder.look_at_files(tmp_path_factory.getbasetemp().rglob("*.log"))
+    if places := recorder.stop():
+        listed = "\n".join(places)
+        pytest.fail(f"a secret value of a test shows up, or could unseen:\n{listed}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

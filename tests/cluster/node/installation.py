@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.kubernetes.access import Kubernetes
 from cluster.kubernetes.images import ROOT
 from cluster.node.workloads import Workloads
+from cluster.secrecy import planted
 
 RELEASE = "model-router"
 SYSTEM = "model-router-system"
@@ -17,6 +18,7 @@ EXAMPLE = ROOT / "examples" / "kubernetes"
 MODEL = "support-assistant"
 ROUTER = "model-router-default"
 _EXAMPLE_NAMESPACE = "default"
+_EXAMPLE_KEY = "not-a-real-key"
 
 
 def install_operator(kubernetes: Kubernetes, *arguments: str) -> None:
@@ -32,6 +34,8 @@ class Routed:
     """The example in a namespace, and its router."""
 
     workloads: Workloads
+    key: str = field(default_factory=planted)
+    """Of the provider, which asks for it."""
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -49,6 +53,7 @@ class Routed:
             text = path.read_text(encoding="utf-8").replace(
                 f".{_EXAMPLE_NAMESPACE}.svc", f".{self.workloads.namespace}.svc"
             )
+            text = text.replace(_EXAMPLE_KEY, self.key)
             self.kubernetes.kubectl(
                 "apply", "--server-side", "-n", self.workloads.namespace, "-f", "-", input=text
             )

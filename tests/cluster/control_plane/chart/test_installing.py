@@ -14,6 +14,7 @@ import yaml
 
 from cluster.control_plane.chart.rendering import CHART, Object, write
 from cluster.kubernetes.access import KubectlError, Kubernetes
+from cluster.secrecy import planted
 from modelrouter.api.operator_config import OperatorConfig
 from modelrouter.plan.children import plan_children
 
@@ -191,7 +192,7 @@ def test_named_secrets_are_the_only_ones_that_can_be_read(release: Release, serv
     release.install({"rbac": {"secretAccess": "named", "secretNames": ["openai"]}})
     for name in ("openai", "other"):
         release.kubernetes.kubectl(
-            "create", "secret", "generic", name, "--from-literal=k=v", "-n", served
+            "create", "secret", "generic", name, f"--from-literal=k={planted()}", "-n", served
         )
     release.act("get", "secret", "openai", namespace=served)
     one = ("get", "secrets", "--field-selector", "metadata.name=openai")

@@ -11,10 +11,11 @@ import pytest
 from cluster.control_plane.controller.operators import Installation
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
+from cluster.secrecy import planted
 
 pytestmark = pytest.mark.usefixtures("crds")
 
-PLANTED = "sk-planted-7f3b9c"
+PLANTED = planted()
 
 
 def pool(name: str) -> dict[str, Any]:

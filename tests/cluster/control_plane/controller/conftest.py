@@ -13,6 +13,7 @@ from cluster.control_plane.controller.operators import Installation, Operator
 from cluster.control_plane.controller.resources import Resources
 from cluster.control_plane.controller.routerpods import RouterPods
 from cluster.kubernetes.access import Kubernetes
+from cluster.secrecy import Recorder
 
 Install = Callable[..., Installation]
 
@@ -48,13 +49,14 @@ def operator(installation: Installation) -> Operator:
 
 
 @pytest.fixture
-def router_pods(kubernetes: Kubernetes, namespace: str) -> Iterator[RouterPods]:
+def router_pods(kubernetes: Kubernetes, namespace: str, secrecy: Recorder) -> Iterator[RouterPods]:
     """The pods of the router `default`."""
     # Not pytest's own folder: the path of a Unix socket has at most 107 bytes.
     with TemporaryDirectory(prefix="mr-", ignore_cleanup_errors=True) as folder:
         pods = RouterPods(kubernetes, namespace, Path(folder))
         yield pods
         pods.stop()
+        secrecy.look_at_files(Path(folder).rglob("*.log"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from cluster.control_plane.controller.operators import Operator
 from cluster.control_plane.controller.resources import ModelServer, Resources
 from cluster.control_plane.controller.routerpods import RouterPods
 from cluster.control_plane.controller.waiting import eventually
+from cluster.secrecy import planted, spellings
 from component.router.manifests import pool, provider, route, secret
 from component.router.simulators import Simulator
 from modelrouter.plan.naming import router_url
@@ -127,7 +128,7 @@ def test_a_pool_without_its_key_and_with_it(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     here = resources
-    planted = "sk-planted-value-that-nobody-may-see"
+    value = planted()
     simulator = Simulator(tmp_path_factory.mktemp("simulators"), "gpt", [])
     simulator.launch()
     try:
@@ -144,20 +145,20 @@ def test_a_pool_without_its_key_and_with_it(
         here.expect("mroute", "chat", ResolvedRefs=("False", "SecretNotFound"))
         router_pods.start()
 
-        wrong = secret("openai", planted)
-        wrong["stringData"] = {"apikey": planted}
+        wrong = secret("openai", value)
+        wrong["stringData"] = {"apikey": value}
         here.apply(wrong)
         here.expect("mpool", "gpt", ResolvedRefs=("False", "SecretKeyNotFound"))
         assert "has no key api-key; add it" in here.message("mpool", "gpt", "ResolvedRefs")
         here.expect("mroute", "chat", ResolvedRefs=("False", "SecretKeyNotFound"))
 
-        here.apply(secret("openai", planted))
+        here.apply(secret("openai", value))
         here.expect("mpool", "gpt", within=60, **GOOD_POOL)
         here.expect("mroute", "chat", within=60, **SERVED)
 
         here.delete("secret", "openai")
         here.expect("mpool", "gpt", ResolvedRefs=("False", "SecretNotFound"))
-        here.apply(secret("openai", planted))
+        here.apply(secret("openai", value))
         here.expect("mroute", "chat", within=60, **SERVED)
 
         # Between the key's arrival and the first good probe it may have no endpoint for a moment.
@@ -170,8 +171,7 @@ def test_a_pool_without_its_key_and_with_it(
         seen = operator.log.read_text() + here.kubernetes.kubectl(
             "get", "mroute,mpool,configmap,events,deployment,role", "-n", namespace, "-o", "yaml"
         )
-        assert planted not in seen
-        assert "c2stcGxhbnRlZC12YWx1ZS" not in seen  # the same as base64
+        assert not spellings(value).search(seen.encode())
     finally:
         simulator.kill()
 
@@ -259,6 +259,27 @@ def test_a_pool_of_a_service_follows_the_service_and_its_endpoints(
     here.apply(endpoint_slice)
     here.expect("mpool", "tgi", Ready=(YES, "EndpointsReady"))
     assert here.get("mpool", "tgi")["status"]["endpoints"]["summary"] == "1/2"
+
+
+def test_a_router_that_cannot_be_written_says_why_and_the_rest_is_written(
+    operator: Operator, resources: Resources, namespace: str
+) -> None:
+    here = resources
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/services": "0"}},
+    }
+    here.apply(quota)
+    eventually(lambda: here.get("resourcequota", "none").get("status", {}).get("hard"))
+    here.apply(pool("llama", "10.0.0.1:80", model="m"), route("chat", pools=["llama"]))
+    here.expect("mroute", "chat", Programmed=("False", "RouterNotApplied"))
+    assert "exceeded quota: none" in here.message("mroute", "chat", "Programmed")
+    eventually(lambda: here.names("deployment"))
+    here.delete("resourcequota", "none")
+    here.expect("mroute", "chat", within=90, Programmed=("False", "RouterNotReady"))
+    assert "model-router-default" in here.names("service")
 
 
 def test_a_status_edited_by_hand_is_put_right(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.agents import Pod, config, endpoint_slice, pool, route
+from cluster.secrecy import planted
 from component.router.processes import eventually
 from component.router.simulators import Simulator
 from modelrouter.plan.shards import entries
@@ -84,7 +85,7 @@ async def test_what_cannot_be_read_leaves_the_last_good_in_force(pod: Pod) -> No
 
 async def test_a_key_is_followed_and_goes_nowhere_else(pod: Pod, server: Simulator) -> None:
     """Missing, created, rotated, removed: each takes effect without a restart."""
-    planted = ["planted-key-one", "planted-key-two"]
+    keys = [planted("one"), planted("two")]
     keyed = pool(**upstream(server, credential={"secret": "provider", "key": "api-key"}))
     wanted = config({"a": keyed}, {"chat": route("a")})
     version = pod.write(wanted)
@@ -99,7 +100,7 @@ async def test_a_key_is_followed_and_goes_nowhere_else(pod: Pod, server: Simulat
         (received,) = await server.received(last=1)
         return received.header("authorization")
 
-    for key in planted:
+    for key in keys:
         pod.apply(_secret("provider", key + "\n"))
 
         async def arrived(key: str = key) -> bool:
@@ -113,11 +114,11 @@ async def test_a_key_is_followed_and_goes_nowhere_else(pod: Pod, server: Simulat
 
     await eventually(refused, within=15)
     for text in (pod.log.read_text(), str(await pod.readiness()), str(await pod.configz())):
-        assert not any(key in text for key in planted)
+        assert not any(key in text for key in keys)
 
 
 async def test_reads_only_secrets_that_a_pool_names(pod: Pod, server: Simulator) -> None:
-    pod.apply(_secret("provider", "named"), _secret("other", "not-for-routers"))
+    pod.apply(_secret("provider", planted()), _secret("other", planted()))
     keyed = pool(**upstream(server, credential={"secret": "provider", "key": "api-key"}))
     pod.write(config({"a": keyed}, {"chat": route("a")}))
     who = f"--as=system:serviceaccount:{pod.namespace}:model-router-chat"
@@ -133,7 +134,8 @@ async def test_reads_only_secrets_that_a_pool_names(pod: Pod, server: Simulator)
 
 
 async def test_a_key_that_may_not_be_read_costs_only_its_pool(pod: Pod, server: Simulator) -> None:
-    pod.apply(_secret("provider", "key"))
+    key = planted()
+    pod.apply(_secret("provider", key))
     credential = {"secret": "provider", "key": "api-key"}
     pools = {"a": pool(**upstream(server, credential=credential)), "b": pool(**upstream(server))}
     version = pod.write(config(pools, {"chat": route("a", "b")}))
@@ -148,7 +150,7 @@ async def test_a_key_that_may_not_be_read_costs_only_its_pool(pod: Pod, server: 
     async def keyed() -> bool:
         await pod.chat()
         (received,) = await server.received(last=1)
-        return received.header("authorization") == "Bearer key"
+        return received.header("authorization") == f"Bearer {key}"
 
     await eventually(keyed, within=20)
     assert await pod.problems() == "[]"
