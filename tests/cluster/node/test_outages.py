@@ -58,9 +58,8 @@ def replace_pods(routed: Routed, selector: str, deployment: str) -> None:
 
 def assert_each_gets_traffic(routed: Routed) -> None:
     """Every model pod that there is now answers requests from now on."""
-    for pod in routed.pods(MODEL_PODS):
-        before = requests_of(routed, pod)
-        eventually(lambda pod=pod, before=before: requests_of(routed, pod) > before, within=30)
+    before = {pod: requests_of(routed, pod) for pod in routed.pods(MODEL_PODS)}
+    eventually(lambda: all(requests_of(routed, pod) > before[pod] for pod in before), within=30)
 
 
 def test_without_an_operator_routers_follow_endpoints_and_restart(whole: Routed) -> None:
