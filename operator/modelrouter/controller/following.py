@@ -48,6 +48,8 @@ class ClusterView:
         self._relist = asyncio.Event()
         self._kopf: KopfThread | None = None
         self._follow_pools_soon: asyncio.Handle | None = None
+        self.kopf_starts = 0
+        """How often kopf was started: more than once if it ended by itself."""
         self.last_list = float("-inf")
         """When ModelRoutes and ModelPools were last listed in full, on the monotonic clock."""
 
@@ -57,7 +59,7 @@ class ClusterView:
             "synced": self.synced.is_set(),
             "waitingFor": sorted(f"{kind} in {space or 'all'}" for kind, space in self._missing),
             "problems": [watch.problem for watch in self.watches if watch.problem],
-            "kopfRestarts": self._kopf.restarts if self._kopf else 0,
+            "kopfStarts": self.kopf_starts,
         }
 
     async def run(self) -> None:
@@ -140,15 +142,11 @@ class ClusterView:
     # ModelRoutes and ModelPools
 
     async def _follow_parents(self) -> None:
-        await self._until_done(self._list_parents)
-        self._kopf = KopfThread(
-            self._client.connection,
-            [namespace for namespace in self._namespaces if namespace],
-            self._take_parent,
-            self._relist.set,
-        )
-        self._kopf.start()
         while True:
+            await self._until_done(self._list_parents)
+            if self._kopf is None or not self._kopf.alive:
+                # Only now: kopf looks once which kinds there are, and never again.
+                self._start_kopf()
             try:
                 async with asyncio.timeout(RELIST_SECONDS):
                     await self._relist.wait()
@@ -157,7 +155,16 @@ class ClusterView:
             except TimeoutError:
                 pass
             self._relist.clear()
-            await self._until_done(self._list_parents)
+
+    def _start_kopf(self) -> None:
+        self.kopf_starts += 1
+        self._kopf = KopfThread(
+            self._client.connection,
+            [namespace for namespace in self._namespaces if namespace],
+            self._take_parent,
+            self._relist.set,
+        )
+        self._kopf.start()
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -1,9 +1,9 @@
 """ModelRoutes and ModelPools, followed by kopf.
 
-kopf runs in a thread with an event loop of its own: when it ends, whatever the reason, it cancels
-every task of its loop, and it is started again here. Its handlers only hand each event over; it
-adds no finalizer and no annotation, and posts no Events. What it does not tell, namely which
-objects vanished while a watch was broken, a complete list mends now and then.
+kopf runs in a thread with an event loop of its own, because it ends when a watch fails for good,
+as when somebody deletes the definitions; then it is started again. Its handlers only hand each
+event over; it adds no finalizer and no annotation, and posts no Events. What it does not tell,
+namely which objects vanished while a watch was broken, a complete list mends now and then.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -30,6 +29,8 @@ Deliver = Callable[[str, str | None, Object], None]
 
 KINDS = ("modelroutes", "modelpools")
 _LONGEST_PAUSE = 5.0
+_END_SECONDS = 1.0
+"""How long the tasks of kopf have to end when it is stopped."""
 
 
 class NoEssence(kopf.DiffBaseStorage):
@@ -97,12 +98,12 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def make_registry(connection: Connection, deliver: Deliver) -> Any:
+def make_registry(login: Callable[[], kopf.AiohttpSession], deliver: Deliver) -> Any:
     """The handlers: one for each kind, and the way in."""
     registry = kopf.OperatorRegistry()
 
     async def connect(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=connection.url, aiohttp_session=open_session(connection))
+        return login()
 
     kopf.on.login(registry=registry, id="login")(connect)
     for plural in KINDS:
@@ -140,7 +141,7 @@ def _hand_over(plural: str, registry: Any, deliver: Deliver) -> None:
 
 
 class KopfThread:
-    """Runs kopf until told to stop, and again whenever it ends by itself."""
+    """One run of kopf, to be followed by another when it ends by itself."""
 
     def __init__(
         self,
@@ -151,14 +152,13 @@ class KopfThread:
     ) -> None:
         self._connection = connection
         self._namespaces = list(namespaces)
-        self._loop = asyncio.get_running_loop()
+        self._owner = asyncio.get_running_loop()
         self._deliver = deliver
         self._ended = ended
-        self._stop = threading.Event()
-        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._sessions: list[aiohttp.ClientSession] = []
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
-        self.restarts = 0
-        """How often kopf ended although nobody had asked it to."""
 
     def start(self) -> None:
         """Begin."""
@@ -170,53 +170,53 @@ class KopfThread:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether it runs."""
         return self._thread.is_alive()
 
     async def stop(self) -> None:
-        """End it, and wait a little for that."""
-        self._stop.set()
-        if self._inner is not None:
-            loop, stop = self._inner
-            with suppress(RuntimeError):  # the loop has just been closed
-                loop.call_soon_threadsafe(stop.set)
-        await asyncio.to_thread(self._thread.join, 3.0)
+        """End it, and wait for that."""
+        with suppress(RuntimeError):  # its loop has just been closed
+            self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join, 3 * _END_SECONDS)
 
     def _run(self) -> None:
-        pause = 0.5
-        while not self._stop.is_set():
-            started = time.monotonic()
-            reason = "it returned"
-            try:
-                asyncio.run(self._operate())
-            except Exception as error:
-                reason = repr(error)
-            if self._stop.is_set():
-                return
-            self.restarts += 1
-            pause = 0.5 if time.monotonic() - started > 60 else min(pause * 2, _LONGEST_PAUSE)
-            log.warning("kopf ended and is started again", reason=reason, seconds=pause)
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._operate())
+        except Exception as error:
+            log.warning("kopf ended", reason=repr(error))
+        finally:
+            self._loop.close()
             self._call(self._ended)
-            self._stop.wait(pause)
 
     async def _operate(self) -> None:
-        # Not the thread's own flag: kopf would wait for that in a thread that never ends.
-        stop = asyncio.Event()
-        self._inner = asyncio.get_running_loop(), stop
-        if self._stop.is_set():
-            return
-        await kopf.operator(
-            registry=make_registry(self._connection, self._hand_to_loop),
+        tasks = await kopf.spawn_tasks(
+            registry=make_registry(self._open_session, self._hand_to_owner),
             settings=make_settings(),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
-            stop_flag=stop,
         )
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        # kopf's own way out waits for tasks of which some never end once a watch has failed.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=_END_SECONDS)
+        for session in self._sessions:
+            await session.close()
+        for task in done - {stopping}:
+            task.result()
 
-    def _hand_to_loop(self, plural: str, kind: str | None, obj: Object) -> None:
+    def _open_session(self) -> kopf.AiohttpSession:
+        session = open_session(self._connection)
+        self._sessions.append(session)
+        return kopf.AiohttpSession(server=self._connection.url, aiohttp_session=session)
+
+    def _hand_to_owner(self, plural: str, kind: str | None, obj: Object) -> None:
         self._call(self._deliver, plural, kind, obj)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
+        with suppress(RuntimeError):  # the owner's loop is closed: the process ends
+            self._owner.call_soon_threadsafe(function, *arguments)

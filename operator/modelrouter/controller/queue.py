@@ -46,7 +46,8 @@ class WorkQueue(Generic[Key]):
     """Runs `work(key)` for every key that was added.
 
     `work` returns None, or the seconds after which the key wants to be looked at again. What it
-    raises is logged, and the key comes back after a growing pause.
+    raises is logged, and the key comes back after a growing pause, or after the error's
+    `retry_after` seconds if that is longer.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class WorkQueue(Generic[Key]):
             failure = error
             if not self._retryable(error):
                 raise
-            delay = self._pause_after_failure(key)
+            delay = max(self._pause_after_failure(key), getattr(error, "retry_after", None) or 0.0)
             log.warning(
                 "will be tried again",
                 queue=self.name,

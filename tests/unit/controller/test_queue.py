@@ -98,6 +98,20 @@ async def test_what_failed_comes_back_until_it_works() -> None:
         await until(lambda: runs == 3 and queue.idle)
 
 
+async def test_a_server_that_asks_for_patience_gets_it() -> None:
+    class BusyError(Exception):
+        retry_after = 3600.0
+
+    async def work(key: str) -> None:
+        raise BusyError
+
+    async with running(work) as queue:
+        queue.add("a")
+        await until(lambda: queue.depth["delayed"] == 1)
+        (timer,) = queue._timers.values()
+        assert timer.when() - asyncio.get_running_loop().time() > 3500
+
+
 async def test_pauses_after_failures_grow_up_to_a_limit() -> None:
     queue = WorkQueue("test", lambda key: asyncio.sleep(0), workers=1)
     pauses = [queue._pause_after_failure("a") for _ in range(12)]

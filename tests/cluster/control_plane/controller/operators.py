@@ -34,6 +34,7 @@ class Installation:
         objects = render(kubernetes, values, folder, namespace=namespace)
         rights = [obj for obj in objects if obj["kind"] in _RIGHTS]
         kubernetes.apply(*rights, namespace=namespace)
+        self._clusterwide = [obj for obj in rights if obj["kind"].startswith("Cluster")]
         (account,) = (obj for obj in rights if obj["kind"] == "ServiceAccount")
         name = account["metadata"]["name"]
         self.user = f"system:serviceaccount:{namespace}:{name}"
@@ -79,6 +80,9 @@ class Installation:
         """End all operators."""
         for operator in self._operators:
             operator.stop()
+        for obj in self._clusterwide:
+            name = obj["metadata"]["name"]
+            self.kubernetes.kubectl("delete", obj["kind"], name, "--ignore-not-found")
 
 
 class Operator:

@@ -177,7 +177,7 @@ def test_a_route_moves_from_one_router_to_another(
     applied(here)
     here.apply(route("chat", pools=["llama"], router="edge"))
     eventually(lambda: NAME not in here.names("deployment"))
-    assert "model-router-edge" in here.names("deployment")
+    eventually(lambda: "model-router-edge" in here.names("deployment"))
 
 
 def test_a_namespace_is_deleted_without_waiting_for_the_operator(
