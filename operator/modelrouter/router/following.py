@@ -2,12 +2,15 @@
 
 They belong to no version of the configuration. A pod that goes must not wait for anything, least
 of all for a configuration that is being prepared; and a configuration that was prepared before
-the pod went must not bring it back.
+the pod went must not bring it back. Only where no probed endpoint would be left, those that went
+stay for a moment: see `handover`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from modelrouter.api.router_config import PoolConfig, ServiceEndpoints
@@ -15,6 +18,7 @@ from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.envoy.endpoints import beside, serialized_assignment
 from modelrouter.router.envoy.resources import EnvoyResources
 from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.handover import Handover
 from modelrouter.router.services import Groups, Services
 
 Pools = Mapping[str, PoolConfig]
@@ -29,6 +33,7 @@ class ServiceFollower:
         self._settings = settings
         self._pools: dict[str, PoolConfig] = {}
         self._live: dict[str, bytes] = {}
+        self._handovers: dict[str, Handover] = {}
         self._changed_meanwhile: set[str] = set()
         self.on_change: Callable[[], None] = lambda: None
 
@@ -37,10 +42,25 @@ class ServiceFollower:
         self._changed_meanwhile.update(changed)
         for name, pool in self._pools.items():
             if _service(pool).name in changed:
-                self._live[name] = self._endpoints(name, pool)
-                self._store.update_endpoints(name, self._live[name])
+                self._push(name, pool)
         if changed:
             self.on_change()
+
+    def _push(self, name: str, pool: PoolConfig) -> None:
+        handover = self._handovers[name]
+        addresses: Collection[str] = self.services.addresses(_service(pool))
+        if pool.probe is not None:
+            addresses = handover.take(addresses, time.monotonic())
+        self._live[name] = serialized_assignment(name, addresses, self._settings)
+        self._store.update_endpoints(name, self._live[name])
+        if pool.probe is not None and handover.again_at is not None:
+            delay = handover.again_at - time.monotonic()
+            asyncio.get_running_loop().call_later(delay, self._push_again, name, handover)
+
+    def _push_again(self, name: str, handover: Handover) -> None:
+        """What left goes, unless that has happened, or the pool has gone or changed its source."""
+        if self._handovers.get(name) is handover and handover.again_at is not None:
+            self._push(name, self._pools[name])
 
     def snapshot(self) -> Groups:
         """What a configuration is prepared with. What changes from here on is mended later."""
@@ -59,25 +79,31 @@ class ServiceFollower:
         """
         endpoints = dict(both.endpoints)
         live = {name: body for name, body in self._live.items() if name not in pools}
+        handovers = {name: self._handovers[name] for name in live}
+        now = time.monotonic()
         endpoints.update(live)
         for name, pool in own.items():
             known = self._pools.get(name)
             if known is not None and known.service == pool.service:
                 live[name] = endpoints[name] = self._live[name]
-            elif _service(pool).name not in self._changed_meanwhile:
+                handovers[name] = self._handovers[name]
+                continue
+            handovers[name] = Handover(self.services.addresses(_service(pool)), now)
+            if _service(pool).name not in self._changed_meanwhile:
                 live[name] = alone.endpoints[name]
             else:
                 live[name] = self._endpoints(name, pool)
                 # What the pool had before stays until the new endpoints have been probed.
                 endpoints[name] = beside(endpoints[name], live[name])
         self._pools = {n: p for n, p in self._pools.items() if n not in pools} | dict(own)
-        self._live = live
+        self._live, self._handovers = live, handovers
         return dataclasses.replace(both, endpoints=endpoints)
 
     def settle(self, own: Pools, alone: ResourceSet) -> ResourceSet:
         """`alone`, with endpoints as of now. The old pools are no longer followed."""
         self._pools = dict(own)
         self._live = {name: self._live[name] for name in own}
+        self._handovers = {name: self._handovers[name] for name in own}
         return dataclasses.replace(alone, endpoints={**alone.endpoints, **self._live})
 
     def _endpoints(self, name: str, pool: PoolConfig) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 # xds-protos ships neither stubs nor a py.typed marker.
 from envoy.config.endpoint.v3 import endpoint_pb2  # type: ignore[import-untyped]
 
-from modelrouter.api.router_config import PoolConfig
+from modelrouter.api.router_config import PoolConfig, Probe
+from modelrouter.router import handover
 from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.discovery.resources import ENDPOINTS
 from modelrouter.router.envoy.endpoints import serialized_assignment
@@ -19,6 +21,9 @@ from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.following import ServiceFollower
 from modelrouter.router.services import Group, Port, Services, addresses_of
 
+PROBE = Probe(
+    path="/health", interval_ms=1000, timeout_ms=1000, unhealthy_threshold=1, healthy_threshold=1
+)
 SETTINGS = EnvoySettings(directory=Path("/run/modelrouter"))
 EJECTION = {"consecutive_errors": 5, "base_ejection_time_ms": 1, "max_ejection_percent": 50}
 
@@ -184,3 +189,36 @@ def test_tells_who_wants_to_keep_endpoints(scene: Scene) -> None:
     scene.tell("10.0.0.5")
     scene.tell("10.0.0.5")
     assert len(told) == 1
+
+
+async def test_endpoints_replaced_all_at_once_stay_until_the_new_are_probed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "PROBING_SECONDS", 0.05)
+    probed, unprobed = pool(), pool()
+    probed = probed.model_copy(update={"probe": PROBE})
+    scene.apply("1", a=probed, b=unprobed)
+    await asyncio.sleep(0.06)
+    scene.tell("10.0.0.7")
+    assert scene.has("b") == {"10.0.0.7"}  # Envoy uses it without asking
+    assert scene.has("a") == {"10.0.0.1", "10.0.0.2", "10.0.0.7"}
+    # A configuration that comes meanwhile changes nothing of it.
+    scene.apply("2", a=probed, b=unprobed, c=pool("others"))
+    assert scene.has("a") == {"10.0.0.1", "10.0.0.2", "10.0.0.7"}
+    await asyncio.sleep(0.1)
+    assert scene.has("a") == {"10.0.0.7"}
+    scene.tell()
+    assert scene.has("a") == set()
+
+
+async def test_a_pool_that_goes_meanwhile_stays_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "PROBING_SECONDS", 0.05)
+    probed = pool().model_copy(update={"probe": PROBE})
+    scene.apply("1", a=probed)
+    await asyncio.sleep(0.06)
+    scene.tell("10.0.0.7")
+    scene.apply("2", a=pool(None))
+    await asyncio.sleep(0.1)
+    assert scene.has("a") == {"10.9.9.9"}
