@@ -1,4 +1,4 @@
-"""A cluster to look around in: the chart installed, the example applied, simulated models as pods."""
+"""A cluster to look around in: chart installed, example applied, simulated models as pods."""
 
 from __future__ import annotations
 
