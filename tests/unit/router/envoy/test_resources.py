@@ -87,16 +87,17 @@ def test_a_thousand_routes_do_not_hold_the_loop(again: bool) -> None:
         if again:
             await builder.build(wanted, {})
         building = asyncio.create_task(builder.build(wanted, {}))
-        last = time.perf_counter()
+        # Of this thread alone: what else keeps the machine busy does not count.
+        last = time.thread_time()
         while not building.done():
             await asyncio.sleep(0)
-            now = time.perf_counter()
+            now = time.thread_time()
             longest, last = max(longest, now - last), now
         return await building
 
     made = asyncio.run(watched())
     assert len(made.models) == 1000
-    # The first use of a type compiles it; a busy machine takes its share too.
+    # The first use of a type compiles it.
     assert longest < 0.25
 
 
