@@ -70,7 +70,7 @@ def _tag(kubernetes: Kubernetes, image: str, name: str) -> None:
         pytest.skip("images are not given other names on somebody else's node")
     socket = str(kubernetes.own.run / CONTAINERD_SOCKET)
     ctr = [str(kubernetes.own.tools / "bin" / "ctr"), "-a", socket, "-n", "k8s.io", "images", "tag"]
-    subprocess.run([*ctr, "--force", image, name], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*ctr, "--force", image, name], check=True, capture_output=True)
 
 
 def _charts(kubernetes: Kubernetes) -> str:
