@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.kubernetes.control_plane import API_SERVER, CONTROLLERS, write_kubeconfig
+from cluster.kubernetes.control_plane import API_SERVER, CONTROLLERS, SCHEDULER, write_kubeconfig
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import Cluster
 from cluster.kubernetes.supervising import give
@@ -112,11 +112,12 @@ class Kubernetes:
         self.start_api_server()
 
     def restart_controllers(self) -> None:
-        """Have Kubernetes' own controllers at work at once: after an outage they take up to a
-        minute and a half to try again."""
-        run = self._mine().run
-        give(run, "stop", CONTROLLERS)
-        give(run, "start", CONTROLLERS)
+        """Have Kubernetes' own controllers and the scheduler at work at once: after an outage they
+        take up to a minute and a half to try again."""
+        own = self._mine()
+        for program in (CONTROLLERS, SCHEDULER) if own.node else (CONTROLLERS,):
+            give(own.run, "stop", program)
+            give(own.run, "start", program)
 
     def freeze_api_server(self) -> None:
         """Stop its process in its tracks: connections stay, nothing answers."""

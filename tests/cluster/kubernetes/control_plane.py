@@ -19,6 +19,7 @@ SERVICE_IP = "10.96.0.1"
 """Of the API server, for pods."""
 API_SERVER = "kube-apiserver"
 CONTROLLERS = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
 _MASTERS = "system:masters"
 # Users of their own, so that the audit log tells the cluster's writes from the tests'.
 _USERS = {
