@@ -101,7 +101,7 @@ class FileSource:
                 directory,
                 watch_filter=lambda _, path: Path(path).name in names,
                 debounce=20,
-                step=60,  # milliseconds between looks; each one is a wake-up
+                step=30,  # milliseconds between looks; each one is a wake-up
                 rust_timeout=5_000,
                 yield_on_timeout=True,
                 recursive=False,

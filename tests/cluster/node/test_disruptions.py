@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cluster.node.away import operator_pods
 from cluster.node.installation import MODEL, RELEASE, ROUTER, SYSTEM, Routed
 from cluster.node.traffic import running_traffic
 
@@ -47,11 +48,20 @@ def evict_every_pod_in_turn(routed: Routed) -> None:
     """As `kubectl drain` does, one pod at a time, and as fast as the budgets allow."""
     for selector in ("app=llama-8b", "app=qwen-32b", "app=provider", ROUTER_PODS):
         for pod in routed.pods(selector):
-            deadline = time.monotonic() + 120
-            while not routed.evict(pod):
-                assert time.monotonic() < deadline, f"{pod} may not be evicted"
-                time.sleep(0.5)
+            evict(routed, pod)
             routed.wait_until_ready()
+    for operator in operator_pods(routed.kubernetes):
+        evict(routed, operator["metadata"]["name"], SYSTEM)
+        rollout = ("rollout", "status", OPERATOR, "-n", SYSTEM, "--timeout=180s")
+        routed.kubernetes.kubectl(*rollout, timeout=200)
+
+
+def evict(routed: Routed, pod: str, namespace: str = "") -> None:
+    """Wait for the budget's leave as long as `kubectl drain` would."""
+    deadline = time.monotonic() + 120
+    while not routed.evict(pod, namespace):
+        assert time.monotonic() < deadline, f"{pod} may not be evicted"
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize(
