@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as with_default
+from dataclasses import dataclass, field
 
 # xds-protos ships neither stubs nor a py.typed marker.
 from envoy.service.discovery.v3 import discovery_pb2  # type: ignore[import-untyped]
 
+from modelrouter.router import wire_format
 from modelrouter.router.discovery.resources import Push
-from modelrouter.router.envoy.wire import field, opening
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
@@ -35,7 +34,7 @@ class Request:
     error: str | None = None
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
-    initial_versions: Mapping[str, str] = with_default(default_factory=dict)
+    initial_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 _DUMP = re.compile(r"goo\.gle/debug\w+\s.*?\n: ", re.DOTALL)
@@ -75,12 +74,18 @@ def encode_response(push: Push, nonce: str, version: str) -> bytes:
         removed_resources=push.removed,
     )
     parts: list[bytes] = [head.SerializeToString()]
-    kind = field(_ANY_TYPE, push.kind.encode())
+    kind = wire_format.field(_ANY_TYPE, push.kind.encode())
     for name, resource in push.resources.items():
-        named = field(_RESOURCE_NAME, name.encode())
-        named += field(_RESOURCE_VERSION, resource.version.encode())
-        any_head = kind + opening(_ANY_VALUE, len(resource.body))
-        any_opening = opening(_RESOURCE_ANY, len(any_head) + len(resource.body))
+        named = wire_format.field(_RESOURCE_NAME, name.encode())
+        named += wire_format.field(_RESOURCE_VERSION, resource.version.encode())
+        any_head = kind + wire_format.opening(_ANY_VALUE, len(resource.body))
+        any_opening = wire_format.opening(_RESOURCE_ANY, len(any_head) + len(resource.body))
         length = len(named) + len(any_opening) + len(any_head) + len(resource.body)
-        parts += (opening(_RESPONSE_RESOURCES, length), named, any_opening, any_head, resource.body)
+        parts += (
+            wire_format.opening(_RESPONSE_RESOURCES, length),
+            named,
+            any_opening,
+            any_head,
+            resource.body,
+        )
     return b"".join(parts)

@@ -10,7 +10,7 @@ from modelrouter.router.envoy.messages import Resource, request_header
 from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.typed import ROUTES, serialized, type_url
-from modelrouter.router.envoy.wire import field, map_entry, opening, total, varint
+from modelrouter.router.wire_format import field, map_entry, opening, total, varint
 
 # Field numbers of the messages that are put together here.
 _CONFIGURATION_HOSTS = 2
