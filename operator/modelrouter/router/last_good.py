@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
+from modelrouter.files import replace_file
 from modelrouter.router.inputs import FileSource, Inputs, UnreadableInputError
 from modelrouter.router.services import Services
 
@@ -41,8 +40,8 @@ class LastGoodConfig:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             assert self._files.secrets is not None
-            write_atomically(self._files.secrets, orjson.dumps(inputs.secrets))
-            write_atomically(self._files.config, orjson.dumps(inputs.document))
+            replace_file(self._files.secrets, orjson.dumps(inputs.secrets))
+            replace_file(self._files.config, orjson.dumps(inputs.document))
         except OSError as error:
             log.warning("the last good configuration could not be saved", reason=error.strerror)
 
@@ -57,19 +56,6 @@ class LastGoodConfig:
         """Replace the endpoints; `content` is what `Services.plain` gives."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._endpoints, orjson.dumps(content))
+            replace_file(self._endpoints, orjson.dumps(content))
         except OSError as error:
             log.warning("the last good endpoints could not be saved", reason=error.strerror)
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one step, so that no reader ever sees half of it."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        os.fchmod(descriptor, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -18,6 +18,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from modelrouter.files import replace_file
 from modelrouter.kube.client import KubeClient
 from modelrouter.kube.connection import NoClusterError, find_cluster
 from modelrouter.logs import configure_logging
@@ -37,7 +38,7 @@ from modelrouter.router.kubernetes.draining import drain_on_request
 from modelrouter.router.kubernetes.keeping import keep_endpoints
 from modelrouter.router.kubernetes.metrics import WatchCollector
 from modelrouter.router.kubernetes.source import ClusterSource
-from modelrouter.router.last_good import LastGoodConfig, write_atomically
+from modelrouter.router.last_good import LastGoodConfig
 from modelrouter.router.settings import AgentSettings, ClusterSettings
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,7 @@ async def _serve(settings: AgentSettings) -> None:
         await web.TCPSite(app, settings.admin_host, settings.admin_port).start()
         # Written last: whoever waits for this file finds everything behind it ready.
         bootstrap_file = settings.runtime_dir / "envoy.json"
-        write_atomically(bootstrap_file, orjson.dumps(bootstrap(envoy)), mode=0o640)
+        replace_file(bootstrap_file, orjson.dumps(bootstrap(envoy)), mode=0o640)
         drain = partial(_drain, admin, settings.drain_seconds)
         work = [
             follow(agent, cluster or _files(settings), last_good),

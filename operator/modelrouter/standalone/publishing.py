@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from modelrouter.api.pool import ModelPool
 from modelrouter.api.problems import Problem
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.api.secret import Secret
+from modelrouter.files import replace_file
 from modelrouter.plan.routers import UnknownRouterError, choose_router, plan_router
 
 SecretValues = Mapping[str, Mapping[str, str]]
@@ -137,7 +136,7 @@ class Publisher:
             planned = plan_router(draft.manifests, *draft.key, addresses)
             problems += planned.problems
             problems += unreachable_pools(draft.manifests, planned.config)
-        write_atomically(self._files.problems, [_for_agent(problem) for problem in problems])
+        write_json(self._files.problems, [_for_agent(problem) for problem in problems])
         if planned is None or not self._is_acceptable(planned.config, problems):
             return Publication(self._config, changed=False, refused=True, problems=problems)
         changed = self._write(planned.config, draft)
@@ -158,8 +157,8 @@ class Publisher:
 
     def _write(self, config: RouterConfig, draft: Draft) -> bool:
         # Keys first: a configuration must not arrive before the keys that it names.
-        new_secrets = write_atomically(self._files.secrets, secret_values(draft, config))
-        return write_atomically(self._files.config, config.document()) or new_secrets
+        new_secrets = write_json(self._files.secrets, secret_values(draft, config))
+        return write_json(self._files.config, config.document()) or new_secrets
 
 
 def unreachable_pools(manifests: Manifests, config: RouterConfig) -> list[Problem]:
@@ -204,7 +203,7 @@ def secret_values(draft: Draft, config: RouterConfig) -> dict[str, dict[str, str
     return values
 
 
-def write_atomically(path: Path, content: object) -> bool:
+def write_json(path: Path, content: object) -> bool:
     """Replace a JSON file in one step, for this user only; False when nothing differs."""
     encoded = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
     try:
@@ -212,14 +211,7 @@ def write_atomically(path: Path, content: object) -> bool:
             return False
     except FileNotFoundError:
         pass
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, encoded)
     return True
 
 

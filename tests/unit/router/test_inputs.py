@@ -9,8 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from modelrouter.files import replace_file
 from modelrouter.router.inputs import FileSource, Inputs, UnreadableInputError
-from modelrouter.router.last_good import LastGoodConfig, write_atomically
+from modelrouter.router.last_good import LastGoodConfig
 
 
 def source(directory: Path) -> FileSource:
@@ -20,13 +21,13 @@ def source(directory: Path) -> FileSource:
 
 
 async def test_changes_are_seen_after_each_rename(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "config.json", b'{"version": "1"}')
+    replace_file(tmp_path / "config.json", b'{"version": "1"}')
     updates = source(tmp_path).updates()
     assert (await anext(updates)).document == {"version": "1"}
     for version in ("2", "3"):
         waiting = asyncio.ensure_future(anext(updates))
         await asyncio.sleep(0.1)
-        write_atomically(tmp_path / "config.json", orjson.dumps({"version": version}))
+        replace_file(tmp_path / "config.json", orjson.dumps({"version": version}))
         inputs = await asyncio.wait_for(waiting, 5)
         assert inputs.document == {"version": version}
 
@@ -35,19 +36,19 @@ async def test_a_directory_that_comes_later(tmp_path: Path) -> None:
     waiting = asyncio.ensure_future(anext(source(tmp_path / "later").updates()))
     await asyncio.sleep(0.1)
     (tmp_path / "later").mkdir()
-    write_atomically(tmp_path / "later" / "config.json", b'{"version": "1"}')
+    replace_file(tmp_path / "later" / "config.json", b'{"version": "1"}')
     inputs = await asyncio.wait_for(waiting, 2)
     assert inputs.document == {"version": "1"}
 
 
 async def test_a_rotated_secret_is_an_update(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "config.json", b"{}")
-    write_atomically(tmp_path / "secrets.json", b'{"openai": {"api-key": "old"}}')
+    replace_file(tmp_path / "config.json", b"{}")
+    replace_file(tmp_path / "secrets.json", b'{"openai": {"api-key": "old"}}')
     updates = source(tmp_path).updates()
     assert (await anext(updates)).secrets == {"openai": {"api-key": "old"}}
     waiting = asyncio.ensure_future(anext(updates))
     await asyncio.sleep(0.1)
-    write_atomically(tmp_path / "secrets.json", b'{"openai": {"api-key": "new"}}')
+    replace_file(tmp_path / "secrets.json", b'{"openai": {"api-key": "new"}}')
     assert (await asyncio.wait_for(waiting, 5)).secrets == {"openai": {"api-key": "new"}}
 
 
@@ -57,12 +58,12 @@ async def test_a_broken_file_is_passed_over_until_it_is_mended(tmp_path: Path) -
     waiting = asyncio.ensure_future(anext(updates))
     await asyncio.sleep(0.2)
     assert not waiting.done()
-    write_atomically(tmp_path / "config.json", b'{"version": "1"}')
+    replace_file(tmp_path / "config.json", b'{"version": "1"}')
     assert (await asyncio.wait_for(waiting, 5)).document == {"version": "1"}
 
 
 async def test_problems_without_a_configuration_are_told(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "problems.json", b'[{"message": "m.yaml:1: broken"}]')
+    replace_file(tmp_path / "problems.json", b'[{"message": "m.yaml:1: broken"}]')
     inputs = await anext(source(tmp_path).updates())
     assert inputs.document is None
     assert inputs.problems == ({"message": "m.yaml:1: broken"},)
@@ -73,7 +74,7 @@ async def test_the_directory_may_appear_later(tmp_path: Path) -> None:
     waiting = asyncio.ensure_future(anext(updates))
     await asyncio.sleep(0.1)
     (tmp_path / "later").mkdir()
-    write_atomically(tmp_path / "later" / "config.json", b'{"version": "1"}')
+    replace_file(tmp_path / "later" / "config.json", b'{"version": "1"}')
     assert (await asyncio.wait_for(waiting, 10)).document == {"version": "1"}
 
 

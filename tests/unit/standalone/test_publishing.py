@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelrouter.standalone.publishing import Publication, Publisher, RouterFiles, write_atomically
+from modelrouter.standalone.publishing import Publication, Publisher, RouterFiles, write_json
 
 POOLS = """
 apiVersion: modelrouter.dev/v1alpha1
@@ -254,13 +254,13 @@ def test_a_failed_write_leaves_neither_half_a_file_nor_a_stray_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     file = tmp_path / "x.json"
-    write_atomically(file, {"a": 1})
+    write_json(file, {"a": 1})
 
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, {"a": 2})
+        write_json(file, {"a": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
     assert json.loads(file.read_text()) == {"a": 1}
