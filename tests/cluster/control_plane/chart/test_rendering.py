@@ -234,13 +234,18 @@ def test_router_settings_reach_the_operator(kubernetes: Kubernetes, tmp_path: Pa
 
 
 def test_changed_settings_take_new_pods(kubernetes: Kubernetes, tmp_path: Path) -> None:
-    def checksum(values: Object) -> str:
-        objects = render(kubernetes, values, tmp_path)
-        metadata = the(objects, "Deployment")["spec"]["template"]["metadata"]
-        return str(metadata["annotations"]["modelrouter.dev/config-checksum"])
+    """And a ConfigMap that no node can have an older copy of."""
 
-    assert checksum({}) == checksum({"metrics": {"podMonitor": {"enabled": True}}})
-    assert checksum({}) != checksum({"routers": {"replicas": 3}})
+    def config(values: Object) -> str:
+        objects = render(kubernetes, values, tmp_path)
+        (volume,) = the(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        config_map = the(objects, "ConfigMap")
+        assert config_map["immutable"] is True
+        assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+        return str(config_map["metadata"]["name"])
+
+    assert config({}) == config({"metrics": {"podMonitor": {"enabled": True}}})
+    assert config({}) != config({"routers": {"replicas": 3}})
 
 
 def test_monitors_and_policies_find_the_pods_of_routers(
