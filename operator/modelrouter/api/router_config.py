@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field
 
+from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.pool import Feature, LoadBalancing, Parameters, Price
 from modelrouter.api.route import StickyBy
 from modelrouter.api.strictness import StrictModel
@@ -65,6 +66,19 @@ class Ejection(StrictModel):
     max_ejection_percent: int
 
 
+class PoolScaling(StrictModel):
+    """What routers need to know of a pool whose replicas come and go with the load."""
+
+    from_zero: bool = False
+    """Whether there may be no replica at all: then a request waits for the first one."""
+    on_cold_start: OnColdStart = OnColdStart.WAIT
+    """What happens to a request while no replica runs."""
+    max_waiting: int = 100
+    """Requests that wait in one router pod at most."""
+    wait_timeout_ms: int = 600_000
+    """How long one waits at most."""
+
+
 class PoolConfig(StrictModel):
     """A pool as the router needs it. Exactly one of `addresses`, `service` and `upstream` is
     set."""
@@ -89,6 +103,8 @@ class PoolConfig(StrictModel):
     ejection: Ejection
     load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
     max_concurrent_requests: int | None = None
+    scaling: PoolScaling | None = None
+    """Set if the pool is autoscaled: the router tells its load to the operator."""
 
 
 class HeaderCondition(StrictModel):

@@ -1,0 +1,1 @@
+"""Autoscaling: from the load of a pool to the number of its replicas."""
