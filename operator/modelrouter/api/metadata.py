@@ -56,6 +56,7 @@ class ObjectMeta(BaseModel):
 
     name: ObjectName
     namespace: ObjectName = DEFAULT_NAMESPACE
+    uid: str = ""
     generation: int = 0
     creation_timestamp: str | None = None
     labels: dict[str, str] = {}

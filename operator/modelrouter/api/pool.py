@@ -10,8 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, Cel, Keywords, Matching, checked_by
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName
+from modelrouter.api.model_source import REPOSITORY
 from modelrouter.api.quantities import Address, BaseUrl, DecimalText, PositiveDuration, Share
+from modelrouter.api.secret_reference import SecretKeyReference
 from modelrouter.api.strictness import StrictModel, invalid
+from modelrouter.api.vllm import Vllm
 
 
 class ProviderKind(StrEnum):
@@ -36,22 +39,6 @@ class LoadBalancing(StrEnum):
     ROUND_ROBIN = "RoundRobin"
     SESSION_HASH = "SessionHash"
     PREFIX_HASH = "PrefixHash"
-
-
-_SECRET_KEY = r"^[-._a-zA-Z0-9]+$"
-
-
-class SecretKeyReference(StrictModel):
-    """One key of a Secret in the same namespace."""
-
-    name: ObjectName
-    """Name of the Secret."""
-    key: Annotated[
-        str,
-        Field(max_length=253, pattern=_SECRET_KEY),
-        Matching(_SECRET_KEY, "a key has only letters, digits, '-', '_' and '.'", 253),
-    ]
-    """Key within the Secret's data."""
 
 
 class Credentials(StrictModel):
@@ -219,26 +206,48 @@ class OutlierDetection(StrictModel):
     """Largest share of the pool's endpoints ejected at once. One may always be ejected."""
 
 
-Source = Literal["service", "provider", "endpoints"]
+Source = Literal["vllm", "service", "provider", "endpoints"]
 """Where a pool's endpoints come from: the field of the spec that is given."""
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 
+_ONE_SOURCE = "exactly one of vllm, service, provider and endpoints is needed"
+_SOURCE_NEEDED = (
+    "model is not of the form org/name, so say in source where its files are, such as "
+    "hf://org/name or pvc://claim/path"
+)
+_ADAPTER_IS_MODEL = "an adapter must have another name than the pool's model"
+
+
 class ModelPoolSpec(StrictModel):
-    """What a ModelPool says. Exactly one of `service`, `provider` and `endpoints` is given."""
+    """What a ModelPool says. Exactly one of `vllm`, `service`, `provider` and `endpoints` is
+    given."""
 
     model_config = ConfigDict(
         json_schema_extra=checked_by(
             Cel(
-                "[has(self.service), has(self.provider), has(self.endpoints)]"
+                "[has(self.vllm), has(self.service), has(self.provider), has(self.endpoints)]"
                 ".filter(given, given).size() == 1",
-                "exactly one of service, provider and endpoints is needed",
-            )
+                _ONE_SOURCE,
+            ),
+            Cel(
+                f"!has(self.vllm) || has(self.vllm.source) || self.model.matches('{REPOSITORY}')",
+                _SOURCE_NEEDED,
+                at=".vllm",
+            ),
+            Cel(
+                "!has(self.vllm) || !has(self.vllm.loraAdapters) || "
+                "self.vllm.loraAdapters.all(adapter, adapter.name != self.model)",
+                _ADAPTER_IS_MODEL,
+                at=".vllm.loraAdapters",
+            ),
         )
     )
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
     """The name the backend knows; the router puts it in each request."""
+    vllm: Vllm | None = None
+    """Model servers that the operator runs."""
     service: ServiceReference | None = None
     """A Service already in the cluster. Requests go to its endpoints directly."""
     provider: Provider | None = None
@@ -277,8 +286,17 @@ class ModelPoolSpec(StrictModel):
         sources = [name for name in SOURCES if getattr(self, name) is not None]
         if len(sources) != 1:
             found = " and ".join(sources) or "none"
-            needed = "exactly one of service, provider and endpoints is needed"
-            raise ValueError(f"{needed}; found {found}")
+            raise ValueError(f"{_ONE_SOURCE}; found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_served(self) -> Self:
+        if self.vllm is None:
+            return self
+        if self.vllm.source is None and not re.fullmatch(REPOSITORY, self.model):
+            raise invalid("vllm", _SOURCE_NEEDED)
+        if self.vllm.adapter(self.model) is not None:
+            raise invalid("vllm.loraAdapters", _ADAPTER_IS_MODEL)
         return self
 
     @property
@@ -294,6 +312,13 @@ class ModelPoolSpec(StrictModel):
         return HealthCheck()
 
 
+RUNNABLE_NAME = r"^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$"
+RUNNABLE_NAME_RULE = (
+    "the name of a pool with vllm has at most 50 lower-case letters, digits and '-', and begins "
+    "and ends with a letter or digit"
+)
+
+
 class ModelPool(StrictModel):
     """Interchangeable endpoints that serve one model."""
 
@@ -302,3 +327,9 @@ class ModelPool(StrictModel):
     metadata: ObjectMeta
     spec: ModelPoolSpec
     status: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _can_name_children(self) -> Self:
+        if self.spec.vllm is not None and not re.fullmatch(RUNNABLE_NAME, self.metadata.name):
+            raise invalid("metadata.name", RUNNABLE_NAME_RULE)
+        return self

@@ -27,8 +27,9 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     schema = _inlined(schema, definitions)
     for name in ("title", "$defs"):
         schema.pop(name, None)
-    if schema.get("additionalProperties") is False:
-        del schema["additionalProperties"]
+    anything = schema.get("x-kubernetes-preserve-unknown-fields", False)
+    if anything or schema.get("additionalProperties") is False:
+        schema.pop("additionalProperties", None)
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     if "description" in schema:

@@ -16,7 +16,7 @@ from modelrouter.controller.store import Object, key_of, own_fields_only, versio
 FIELD_MANAGER = "model-router-operator"
 """Under this name the operator owns the fields that it applies."""
 
-_READ_METADATA = ("name", "namespace", "generation", "creationTimestamp")
+_READ_METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
 
 Model = TypeVar("Model", ModelRoute, ModelPool)
 

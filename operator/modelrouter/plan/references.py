@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modelrouter.api.pool import ModelPool, SecretKeyReference, ServiceReference
+from modelrouter.api.pool import ModelPool, ServiceReference
+from modelrouter.api.secret_reference import SecretKeyReference
 from modelrouter.plan.facts import NamespaceFacts, SecretState
 from modelrouter.plan.pools import find_port
 from modelrouter.plan.verdicts import PENDING, Verdict, no, unknown, yes
