@@ -18,7 +18,7 @@ import structlog
 
 from modelrouter.api.manifests import Key
 from modelrouter.controller.pods import Pod
-from modelrouter.plan.facts import Counts, RouterPod
+from modelrouter.plan.facts import Counts, PoolLoad, RouterPod
 from modelrouter.plan.naming import ADMIN_PORT
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,8 @@ class Report:
     version: str | None = None
     """Version acknowledged, empty if none yet; None: it has never answered."""
     pools: dict[str, Counts] = field(default_factory=dict)
+    loads: dict[str, PoolLoad] = field(default_factory=dict)
+    """Of the pools whose load it tells: the autoscaled ones."""
     digest: str = ""
     silent_since: float | None = None
     """Since when it has not answered; None: it answers."""
@@ -59,16 +61,23 @@ class Report:
 Changed = Callable[[Key, bool, Iterable[str]], None]
 """Takes the router, whether its acknowledged version may be new, and the pools whose endpoints
 are seen differently."""
+LoadChanged = Callable[[Key, Iterable[str]], None]
+"""Takes the router, and the pools of which a pod tells another load, or none any more."""
 
 
 class AgentPolls:
     """Open questions to all router pods."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, changed: Changed, port: int = ADMIN_PORT
+        self,
+        session: aiohttp.ClientSession,
+        changed: Changed,
+        load_changed: LoadChanged = lambda router, pools: None,
+        port: int = ADMIN_PORT,
     ) -> None:
         self._session = session
         self._changed = changed
+        self._load_changed = load_changed
         self._port = port
         self._reports: dict[Key, Report] = {}
 
@@ -94,6 +103,13 @@ class AgentPolls:
         if report is None or report.version is None or report.lost(time.monotonic()):
             return RouterPod(name=pod.name, ready=pod.ready)
         return RouterPod(pod.name, pod.ready, report.version, report.pools)
+
+    def loads(self, pod: Pod) -> Mapping[str, PoolLoad] | None:
+        """What a pod says of the load of the autoscaled pools; None: it cannot be asked."""
+        report = self._reports.get(pod.key)
+        if report is None or report.version is None or report.lost(time.monotonic()):
+            return None
+        return report.loads
 
     def settled(self, pods: Iterable[Pod]) -> bool:
         """Whether every ready pod has answered, or has had its chance."""
@@ -158,13 +174,22 @@ class AgentPolls:
             for name in pools.keys() | report.pools.keys()
             if pools.get(name) != report.pools.get(name)
         }
+        loads = _loads(answer.get("pools"))
+        loaded = {
+            name
+            for name in loads.keys() | report.loads.keys()
+            if loads.get(name) != report.loads.get(name)
+        }
         if report.silent_since is not None:
             log.info("router pod answers again", pod=report.pod.name)
         report.version, report.pools, report.silent_since = version, pools, None
+        report.loads = loads
         report.digest = str(answer.get("poolsDigest") or "")
         if news or other:
             self._changed(report.pod.router, news, other)
-        return news or bool(other)
+        if loaded:
+            self._load_changed(report.pod.router, loaded)
+        return news or bool(other) or bool(loaded)
 
     def _note_silence(self, report: Report, error: Exception) -> None:
         now = time.monotonic()
@@ -185,4 +210,17 @@ class AgentPolls:
 def _counts(value: object) -> dict[str, Counts]:
     if not isinstance(value, dict):
         return {}
-    return {name: Counts(int(n["ready"]), int(n["total"])) for name, n in value.items()}
+    return {
+        name: Counts(int(n["ready"]), int(n["total"]), int(n.get("ejected", 0)))
+        for name, n in value.items()
+    }
+
+
+def _loads(value: object) -> dict[str, PoolLoad]:
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: PoolLoad(int(n["inFlight"]), int(n.get("waiting", 0)))
+        for name, n in value.items()
+        if "inFlight" in n
+    }

@@ -44,6 +44,18 @@ class Counts:
 
     ready: int
     total: int
+    ejected: int = 0
+    """Those that a router sends nothing to for a while, because requests to them failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """Requests for a pool at one router pod."""
+
+    in_flight: int
+    """Sent to an endpoint of the pool, and not answered in full yet."""
+    waiting: int
+    """Held by the router until the pool has an endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from modelrouter.api.manifests import Key
 from modelrouter.controller import programmed
 from modelrouter.controller.pods import Pod
 from modelrouter.controller.programmed import AgentPolls
-from modelrouter.plan.facts import Counts
+from modelrouter.plan.facts import Counts, PoolLoad
 
 ROUTER = ("ns", "default")
 
@@ -67,9 +67,13 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Key, bool, set[str]]] = []
+        self.loads: list[tuple[Key, set[str]]] = []
 
     def __call__(self, router: Key, news: bool, pools: Iterable[str]) -> None:
         self.calls.append((router, news, set(pools)))
+
+    def load(self, router: Key, pools: Iterable[str]) -> None:
+        self.loads.append((router, set(pools)))
 
 
 def pod(name: str = "p", uid: str = "u", ready: bool = True) -> Pod:
@@ -87,7 +91,7 @@ async def agent() -> AsyncIterator[Agent]:
 @asynccontextmanager
 async def polls_of(agent: Agent, told: Told) -> AsyncIterator[AgentPolls]:
     async with aiohttp.ClientSession() as session:
-        polls = AgentPolls(session, told, port=agent.port)
+        polls = AgentPolls(session, told, told.load, port=agent.port)
         yield polls
         await polls.stop()
 
@@ -114,6 +118,25 @@ async def test_versions_and_endpoints_are_told_as_they_change(agent: Agent) -> N
         agent.change(pools={"a": {"ready": 2, "total": 2}}, digest="d2")
         await until(lambda: len(told.calls) == 3)
         assert told.calls[2] == (ROUTER, False, {"a"})
+
+
+async def test_the_load_is_told_apart_from_the_endpoints(agent: Agent) -> None:
+    told = Told()
+    async with polls_of(agent, told) as polls:
+        assert polls.loads(pod()) is None
+        agent.change(pools={"a": {"ready": 1, "total": 1, "inFlight": 0, "waiting": 0}})
+        polls.follow(ROUTER, [pod()])
+        await until(lambda: len(told.loads) == 1)
+        agent.change(
+            pools={"a": {"ready": 1, "total": 1, "inFlight": 3, "waiting": 2}}, digest="d2"
+        )
+        await until(lambda: len(told.loads) == 2)
+        assert told.loads == [(ROUTER, {"a"}), (ROUTER, {"a"})]
+        assert polls.loads(pod()) == {"a": PoolLoad(in_flight=3, waiting=2)}
+        assert len(told.calls) == 1, "statuses do not depend on the load"
+        agent.change(pools={"a": {"ready": 1, "total": 1}}, digest="d3")
+        await until(lambda: polls.loads(pod()) == {})
+        assert told.loads[-1] == (ROUTER, {"a"})
 
 
 async def test_while_nothing_changes_one_question_stays_open(agent: Agent) -> None:
