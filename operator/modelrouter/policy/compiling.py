@@ -15,6 +15,7 @@ from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import (
     PoolConfig,
+    PoolScaling,
     RouteConfig,
     RouterConfig,
     RuleConfig,
@@ -47,6 +48,8 @@ class CompiledPool:
     """What tells the pool's hash from others'."""
     hashes_by: StickyBy | None
     """What the pool places requests on its endpoints by, if by a hash."""
+    scaling: PoolScaling | None
+    """What happens while the pool has no endpoint, if it scales from zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +168,7 @@ def compile_pool(name: str, config: PoolConfig) -> CompiledPool:
         concurrency=config.max_concurrent_requests or UNLIMITED,
         salt=salt(name),
         hashes_by=hashes_by.get(config.load_balancing),
+        scaling=config.scaling if config.scaling and config.scaling.from_zero else None,
     )
 
 

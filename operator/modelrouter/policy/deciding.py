@@ -10,12 +10,17 @@
 That a pool is unhealthy or full keeps requests away only while another pool can take them. When
 everything seems unhealthy the chain stays as it would be, for Envoy knows better and answers by
 itself; when what is left is full, the request is refused.
+
+A pool that is scaled to zero is chosen like any other, which wakes it. The request then waits for
+it, or goes to another pool that can take it, as the pool says. It never waits for a pool that is
+only the next in the order while another one is ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.route import StickyBy
 from modelrouter.policy.compiling import (
     CompiledPool,
@@ -26,7 +31,7 @@ from modelrouter.policy.compiling import (
 )
 from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
 from modelrouter.policy.decision import Decision, Obstacle, Rejection
-from modelrouter.policy.refusal import Refusal, no_pool, overloaded, unknown_model
+from modelrouter.policy.refusal import Refusal, no_pool, overloaded, too_many_wait, unknown_model
 from modelrouter.policy.rendezvous import digest, hashed, score
 from modelrouter.policy.request import RequestFacts
 from modelrouter.policy.state import PoolState, State
@@ -78,6 +83,8 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         ):
             resting.append(found)
     note = ""
+    cold: CompiledPool | None = None
+    waits = False
     if resting:
         # Those that were ruled out already stay ruled out for the graver reason.
         ruled_out = {rejection.pool for rejection in rejected}
@@ -86,15 +93,27 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         available = [target for target in targets if target.pool.name not in names]
         backup = [pool for pool in failover if pool.name not in names]
         rejected += resting
-        if available or backup:
+        cold = _find_cold(request, route, targets, failover, resting)
+        full = cold is not None and _is_full(cold, state)
+        if cold and not full and not ((available or backup) and _steps_aside(cold, targets)):
+            waits = True
+            failover = backup
+        elif available or backup:
             targets, failover = available, backup
+        elif cold:
+            reason = _reason(rule, rejected, "")
+            return _refused(
+                request, route.name, rule.name, reason, rejected, too_many_wait()
+            )._replace(wakes=cold.name)
         elif any(rejection.reason is Obstacle.SATURATED for rejection in resting):
             reason = _reason(rule, rejected, "")
             return _refused(request, route.name, rule.name, reason, rejected, overloaded())
         else:
             note = "no healthy pool"
 
-    if targets:
+    if waits and cold:
+        chosen = cold
+    elif targets:
         chosen = targets[0].pool if len(targets) == 1 else _choose(request, route, targets)
     else:
         chosen = failover[0]
@@ -121,6 +140,8 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         per_try_timeout(route, request.stream, len(chain)),
         idle_timeout,
         _hash_key(request, route, order) if rule.hashes else None,
+        cold.name if cold else "",
+        waits,
     )
 
 
@@ -147,6 +168,8 @@ def matching_rule(request: RequestFacts, route: CompiledRoute) -> CompiledRule:
 def _find_pause(status: PoolState, pool: CompiledPool) -> Rejection | None:
     """Why the pool should not get requests just now; `None`: it may."""
     ready = status.ready
+    if status.cold and pool.scaling:
+        return Rejection(pool.name, Obstacle.COLD, "scaled to zero")
     if ready == 0:
         return Rejection(pool.name, Obstacle.UNHEALTHY, "no endpoint is ready")
     endpoints = status.endpoints if ready is None else ready
@@ -155,6 +178,40 @@ def _find_pause(status: PoolState, pool: CompiledPool) -> Rejection | None:
         detail = f"{status.in_flight} requests in flight, limit {limit}"
         return Rejection(pool.name, Obstacle.SATURATED, detail)
     return None
+
+
+def _find_cold(
+    request: RequestFacts,
+    route: CompiledRoute,
+    targets: Sequence[CompiledTarget],
+    failover: Sequence[CompiledPool],
+    resting: Sequence[Rejection],
+) -> CompiledPool | None:
+    """The cold pool that would be chosen if cold pools were ready; `None`: another one would."""
+    cold = {rejection.pool for rejection in resting if rejection.reason is Obstacle.COLD}
+    if not cold:
+        return None
+    out = {rejection.pool for rejection in resting} - cold
+    targets = [target for target in targets if target.pool.name not in out]
+    if targets:
+        wanted = _choose(request, route, targets)
+    else:
+        wanted = next(pool for pool in failover if pool.name not in out)
+    return wanted if wanted.name in cold else None
+
+
+def _is_full(pool: CompiledPool, state: State) -> bool:
+    """Whether as many requests wait for a cold pool as may."""
+    assert pool.scaling is not None
+    return state[pool.name].waiting >= pool.scaling.max_waiting
+
+
+def _steps_aside(pool: CompiledPool, targets: Sequence[CompiledTarget]) -> bool:
+    """Whether a pool that can take the request goes before this cold one."""
+    assert pool.scaling is not None
+    return pool.scaling.on_cold_start is OnColdStart.FAILOVER or all(
+        target.pool is not pool for target in targets
+    )
 
 
 def _choose(

@@ -22,6 +22,8 @@ class Obstacle(StrEnum):
     """No endpoint is ready."""
     SATURATED = "saturated"
     """All endpoints are at their limit of concurrent requests."""
+    COLD = "cold"
+    """It is scaled to zero, or its first endpoint is not ready yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,7 @@ class Decision(NamedTuple):
     hash_key: str | None = None
     """What a pool that balances by session or prefix places the request by: hexadecimal digits,
     fit for a header. `None` when no pool in the chain does."""
+    wakes: str = ""
+    """The cold pool that would have been chosen if it were ready, and is to be started."""
+    waits: bool = False
+    """Whether the request waits for the pool that it wakes, and is decided again then."""

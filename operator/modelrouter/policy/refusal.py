@@ -9,6 +9,9 @@ import orjson
 QUOTED_LENGTH = 200
 """How much of a client's own text (a model's name, say) a message repeats, in characters."""
 
+COLD_START_RETRY_SECONDS = 10
+"""A model that has to be loaded takes from seconds to minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -71,6 +74,30 @@ def overloaded() -> Refusal:
         type="server_error",
         code="overloaded",
         retry_after=1,
+    )
+
+
+def too_many_wait() -> Refusal:
+    """The model is scaled to zero, and as many requests wait for it as may."""
+    return Refusal(
+        503,
+        "The model that serves this request is being started, and too many requests wait for it "
+        "already. Please try again.",
+        type="server_error",
+        code="cold_start_full",
+        retry_after=COLD_START_RETRY_SECONDS,
+    )
+
+
+def waited_too_long() -> Refusal:
+    """The model is scaled to zero and did not come up while the request waited."""
+    return Refusal(
+        503,
+        "The model that serves this request is being started, and that takes longer than a "
+        "request may wait. Please try again.",
+        type="server_error",
+        code="cold_start_timeout",
+        retry_after=COLD_START_RETRY_SECONDS,
     )
 
 

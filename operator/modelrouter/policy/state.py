@@ -16,6 +16,11 @@ class PoolState:
     """All endpoints, ready or not; `None` while nobody knows."""
     in_flight: int = 0
     """Requests that this router has sent to the pool and that have not ended."""
+    cold: bool = False
+    """Whether a pool that scales from zero has had no endpoint and has none that is ready yet.
+    `ready` is 0 then."""
+    waiting: int = 0
+    """Requests that wait in this router for the first endpoint of a cold pool."""
 
 
 State = Mapping[str, PoolState]

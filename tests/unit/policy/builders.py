@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.pool import Feature, LoadBalancing
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import (
@@ -15,6 +16,7 @@ from modelrouter.api.router_config import (
     Fallthrough,
     HeaderCondition,
     PoolConfig,
+    PoolScaling,
     RetryConfig,
     RouteConfig,
     RouterConfig,
@@ -38,7 +40,10 @@ def pool(
     classes: list[str] | None = None,
     limit: int | None = None,
     balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST,
+    cold_start: OnColdStart | None = None,
+    max_waiting: int = 100,
 ) -> PoolConfig:
+    """`cold_start`: the pool scales from zero."""
     return PoolConfig(
         model="a-model",
         addresses=["10.0.0.7:8000"],
@@ -50,6 +55,9 @@ def pool(
         ),
         load_balancing=balancing,
         max_concurrent_requests=limit,
+        scaling=None
+        if cold_start is None
+        else PoolScaling(from_zero=True, on_cold_start=cold_start, max_waiting=max_waiting),
     )
 
 
@@ -157,6 +165,7 @@ def state(**pools: PoolState) -> State:
 
 
 DEAD = PoolState(ready=0, endpoints=2)
+COLD = PoolState(ready=0, endpoints=0, cold=True)
 
 
 def read(body: object, path: str = CHAT, **headers: str) -> RequestFacts:

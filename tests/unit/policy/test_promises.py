@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import HeaderCondition, RouteConfig, RouterConfig, RuleConfig
 from modelrouter.policy.compiling import Policy, compile_policy
@@ -29,6 +30,8 @@ pools = st.builds(
     features=st.none() | some_features,
     classes=some_classes,
     limit=st.none() | st.integers(1, 4),
+    cold_start=st.none() | st.sampled_from(OnColdStart),
+    max_waiting=st.integers(1, 3),
 )
 
 
@@ -86,6 +89,13 @@ states = st.dictionaries(
         ready=st.none() | st.integers(0, 2),
         endpoints=st.none() | st.integers(0, 2),
         in_flight=st.integers(0, 12),
+    )
+    | st.builds(
+        PoolState,
+        ready=st.just(0),
+        endpoints=st.integers(0, 1),
+        cold=st.just(True),
+        waiting=st.integers(0, 4),
     ),
 )
 
@@ -121,7 +131,8 @@ def test_no_pool_that_may_not_ever_gets_a_request(
         assert 1 <= len(decision.chain) <= LONGEST_CHAIN
         assert tuple(dict.fromkeys(decision.chain)) == decision.pools
         passed_over = {each.pool for each in decision.rejected}
-        resting = {each.pool for each in decision.rejected if each.reason is Obstacle.UNHEALTHY}
+        may_be_back = (Obstacle.UNHEALTHY, Obstacle.COLD)
+        resting = {each.pool for each in decision.rejected if each.reason in may_be_back}
         assert of_rule == set(decision.pools) | passed_over | (of_rule - set(the_rule.failover))
         assert set(decision.pools) & passed_over <= resting
         assert decision.per_try_timeout_ms is not None
@@ -159,8 +170,45 @@ def test_a_pool_that_is_up_and_free_goes_before_one_that_is_not(
             limit is None or status.in_flight < limit * max(endpoints or 1, 1)
         )
 
-    free = [name for name in decision.pools if is_free(name)]
-    assert not free or free == list(decision.pools)
+    # A pool that the request waits for is none of the ready ones.
+    pools = decision.pools[1:] if decision.waits else decision.pools
+    free = [name for name in pools if is_free(name)]
+    assert not free or free == list(pools)
+
+
+@settings(max_examples=600, deadline=None)
+@given(configs, requests, states)
+def test_who_waits_for_a_pool_at_zero(
+    known: RouterConfig, request: RequestFacts, state: State
+) -> None:
+    the_policy = compile_policy(known)
+    decision = decide(request, the_policy, state)
+
+    def is_cold(name: str) -> bool:
+        scaling = known.pools[name].scaling
+        return name in state and state[name].cold and scaling is not None and scaling.from_zero
+
+    warm = {
+        name: PoolState(ready=1, endpoints=1) if is_cold(name) else each
+        for name, each in state.items()
+    }
+    as_if_warm = decide(request, the_policy, warm)
+    chosen = next(iter(as_if_warm.pools), "")
+    # Exactly the pools that would serve the request if they were up are woken for it.
+    assert decision.wakes == (chosen if chosen and is_cold(chosen) else "")
+    if decision.refusal is not None or not decision.wakes:
+        assert not decision.waits
+        return
+    scaling = known.pools[decision.wakes].scaling
+    assert scaling is not None
+    assert not decision.waits or decision.pools[0] == decision.wakes
+    if state[decision.wakes].waiting >= scaling.max_waiting:
+        assert not decision.waits
+    ready = [name for name in decision.pools if not is_cold(name) and name != decision.wakes]
+    if scaling.on_cold_start is OnColdStart.FAILOVER and ready:
+        assert not decision.waits
+    # Nobody waits for one pool and is then sent to another that is at zero.
+    assert not any(is_cold(name) for name in decision.pools if name != decision.wakes)
 
 
 def shared(**weights: int) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import HeaderCondition
@@ -11,7 +12,7 @@ from modelrouter.policy.compiling import UNLIMITED, Policy
 from modelrouter.policy.request import RequestFacts
 from modelrouter.policy.sharing import Shared, shared
 from modelrouter.policy.state import PoolState, State
-from unit.policy.builders import DEAD, facts, policy, pool, route, rule, state, went
+from unit.policy.builders import COLD, DEAD, facts, policy, pool, route, rule, state, went
 
 SPLIT = rule("split", {"a": 90, "b": 10}, failover=["a", "b"])
 TWO = {"a": pool(), "b": pool()}
@@ -97,6 +98,12 @@ def test_features_matter_where_a_rule_or_a_pool_names_them(pools, rules, matter)
                      id="needs a feature"),
         pytest.param(policy(TWO, route(["a", "b"], SPLIT)), facts(), state(a=DEAD),
                      id="a pool is down"),
+        pytest.param(policy({"a": pool(), "b": pool(cold_start=OnColdStart.FAILOVER)},
+                            route(["a", "b"], SPLIT)), facts(), state(b=COLD),
+                     id="a pool is at zero"),
+        pytest.param(policy({"a": pool(cold_start=OnColdStart.WAIT), "b": pool()},
+                            route(["a", "b"], rule("r", "a", failover=["b"]))), facts(),
+                     state(a=COLD), id="the request waits"),
         pytest.param(policy({"a": pool(limit=5), "b": pool()}, route(["a", "b"], SPLIT)), facts(),
                      {}, id="requests are counted"),
         pytest.param(policy(TWO, route(["a", "b"], SPLIT, sticky=StickyBy.PREFIX)), facts(), {},
