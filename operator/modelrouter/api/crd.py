@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,8 @@ class _Kind:
     status: type[BaseModel]
     short_name: str
     columns: tuple[_Column, ...]
+    scale: Mapping[str, str] | None = None
+    """Where `kubectl scale` and autoscalers find their fields; None: they have nothing to do."""
 
     @property
     def plural(self) -> str:
@@ -92,6 +95,11 @@ _KINDS = (
             _Column("Zone", ".spec.zone", priority=1, description="Where prompts are processed"),
             _WHY,
         ),
+        scale={
+            "specReplicasPath": ".spec.vllm.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
     ),
 )
 
@@ -132,7 +140,10 @@ def _definition(kind: _Kind) -> dict[str, Any]:
                     "name": _VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        **({"scale": dict(kind.scale)} if kind.scale else {}),
+                    },
                     "additionalPrinterColumns": [column.document() for column in kind.columns],
                     "schema": {"openAPIV3Schema": _resource_schema(kind)},
                 }

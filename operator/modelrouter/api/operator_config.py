@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from modelrouter.api.problems import field_path, validation_problems
-from modelrouter.api.quantities import PositiveDuration, milliseconds
+from modelrouter.api.quantities import BaseUrl, PositiveDuration, milliseconds
 from modelrouter.api.router_settings import LogLevel, RouterSettings
 from modelrouter.api.strictness import StrictModel, invalid
 
@@ -51,6 +51,13 @@ class LeaderElection(StrictModel):
         return self
 
 
+class Keda(StrictModel):
+    """KEDA is installed, and may be told to scale pools."""
+
+    url: BaseUrl
+    """Where KEDA reaches the operator's HTTP port, to ask for the load of pools."""
+
+
 class OperatorConfig(StrictModel):
     """Everything the operator is told."""
 
@@ -62,8 +69,12 @@ class OperatorConfig(StrictModel):
     """With `Named`: Secrets that the operator and the routers may read, in each namespace."""
     leader_election: LeaderElection = LeaderElection()
     """How one of several operators becomes the leader."""
+    keda: bool = False
+    """Whether pools may be scaled by KEDA: the operator then makes ScaledObjects."""
     routers: RouterSettings = RouterSettings()
     """What routers look like."""
+    keda: Keda | None = None
+    """Set if pools may have `engine: KEDA`. The operator may then write ScaledObjects."""
     log_level: LogLevel = "info"
     """How much the operator logs."""
     log_format: Literal["json", "text"] = "json"
