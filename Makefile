@@ -36,6 +36,10 @@ test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it 
 	@$(CLUSTER) --or-skip --run $${TMPDIR:-/tmp}/modelrouter-test-cluster with --node \
 	  $(BIN)/python -m pytest -q --durations=15 tests/cluster/node
 
+chaos: $(READY) ## Break things at random on a real Kubernetes for 10 minutes (ARGS="--minutes 2 --seed 7")
+	@$(CLUSTER) packages
+	@$(CLUSTER) --run $${TMPDIR:-/tmp}/modelrouter-chaos with --node $(BIN)/python -m chaos $(ARGS)
+
 cluster: $(READY) ## Run a Kubernetes with the chart, the example and simulated models, until Ctrl-C
 	@$(CLUSTER) show
 
@@ -88,4 +92,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test test-cluster cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
+.PHONY: help setup demo run test test-cluster chaos cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean

@@ -75,26 +75,40 @@ def scale_operator(kubernetes: Kubernetes, replicas: int) -> None:
 
 
 def kill_containers(kubernetes: Kubernetes, found: list[Object], name: str = "") -> None:
-    """`kill -9` all processes of the pods' containers, or of those of this name.
+    """`kill -9` all processes of the pods' containers, or of those of this name."""
+    signal_containers(kubernetes, found, name)
 
-    Only on the harness's own node, whose processes are this machine's.
+
+def signal_containers(
+    kubernetes: Kubernetes,
+    found: list[Object],
+    name: str = "",
+    number: int = signal.SIGKILL,
+    *,
+    all_run: bool = True,
+) -> None:
+    """Send a signal to all processes of the pods' containers, or of those of this name.
+
+    Only on the harness's own node, whose processes are this machine's. With `all_run` it is an
+    error if a container does not run.
     """
     if not kubernetes.is_own:
         pytest.skip("processes of somebody else's node are not killed")
     wanted = {
-        status["containerID"].partition("://")[2]
+        status.get("containerID", "").partition("://")[2]
         for (_, container), status in containers(found).items()
         if name in ("", container)
     }
-    assert all(wanted), "a container does not run"
-    killed = set()
+    assert all(wanted) or not all_run, "a container does not run"
+    wanted.discard("")
+    reached = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             group = (folder / "cgroup").read_text()
             if mine := {each for each in wanted if each in group}:
-                os.kill(int(folder.name), signal.SIGKILL)
-                killed |= mine
-    assert killed == wanted, "no process was found for a container"
+                os.kill(int(folder.name), number)
+                reached |= mine
+    assert reached == wanted or not all_run, "no process was found for a container"
 
 
 def requests_of(routed: Routed, pod: str) -> int:

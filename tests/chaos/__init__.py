@@ -1,0 +1,1 @@
+"""Random faults on a real Kubernetes while a client checks every token: `make chaos`."""
