@@ -192,12 +192,18 @@ def test_metrics_have_vllms_names(simulator):
         "vllm:time_to_first_token_seconds_count",
         "vllm:inter_token_latency_seconds_count",
         "vllm:e2e_request_latency_seconds_count",
+        "vllm:request_queue_time_seconds_count",
     ):
         assert f'\n{name}{{engine="0",model_name="m"}} ' in text, name
     assert 'vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="m"}' in text
     assert 'vllm:engine_sleep_state{engine="0",model_name="m",sleep_state="awake"} 1.0' in text
-    reasons = ("stop", "length", "abort")
-    assert all(f'finished_reason="{reason}"' in text for reason in reasons)
+    labels = 'engine="0",{}model_name="m"{}'
+    for reason in ("stop", "length", "abort", "error"):
+        own = labels.format(f'finished_reason="{reason}",', "")
+        assert f"\nvllm:request_success_total{{{own}}} " in text
+    for reason in ("capacity", "deferred"):
+        own = labels.format("", f',reason="{reason}"')
+        assert f"\nvllm:num_requests_waiting_by_reason{{{own}}} " in text
 
 
 def test_metrics_count(start):

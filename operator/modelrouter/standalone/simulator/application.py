@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from zlib import crc32
 
@@ -71,7 +72,12 @@ async def _models(server: Server, request: web.Request, raw: bytes) -> web.Strea
 
 async def _load_lora(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     body = json_request(request, raw)
-    return web.Response(text=server.models.load(body.get("lora_name"), body.get("lora_path")))
+    wanted = body.get("lora_name"), body.get("lora_path")
+    in_place = bool(body.get("load_inplace"))
+    async with server.adapter_lock:
+        name, path = server.models.check(*wanted, in_place=in_place)
+        await asyncio.sleep(server.settings.adapter_load_s)
+        return web.Response(text=server.models.load(name, path))
 
 
 async def _unload_lora(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
@@ -102,6 +108,8 @@ async def _tokenize(server: Server, request: web.Request, raw: bytes) -> web.Str
 
 
 async def _health(server: Server, request: web.Request) -> web.Response:
+    if server.engine.death.is_set():
+        return web.Response(status=503)
     return web.Response(status=server.faults.plan.health_status)
 
 

@@ -27,7 +27,7 @@ from modelrouter.standalone.simulator.inference import (
     streaming_of,
     strike,
 )
-from modelrouter.standalone.simulator.prompts import Prompt, chat_prompt
+from modelrouter.standalone.simulator.prompts import Prompt, chat_prompt, salted
 from modelrouter.standalone.simulator.server import Server, json_request
 from modelrouter.standalone.simulator.streaming import event, usage_fields
 
@@ -38,10 +38,10 @@ async def answer_chat(server: Server, request: web.Request, raw: bytes) -> web.S
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
     treatment = server.faults.next()
-    struck = await strike(request, treatment, stream=stream)
+    struck = await strike(server, request, treatment, stream=stream)
     if struck is not None:
         return struck
-    prompt = chat_prompt(body.get("messages"), body.get("tools"))
+    (prompt,) = salted([chat_prompt(body.get("messages"), body.get("tools"))], model, body)
     head = {
         "id": answer_id(request, "chatcmpl"),
         "created": int(time.time()),

@@ -1,4 +1,4 @@
-"""The command line: the simulator's own options and vLLM's.
+"""The command line: the simulator's own options and vLLM's, and `serve` in vLLM's place.
 
 vLLM has hundreds of options. Those that matter to a client have their effect; the others are
 accepted with a notice, so that a pod's arguments need no change when its image does.
@@ -12,42 +12,57 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from modelrouter.standalone.simulator import values
+from modelrouter.standalone.simulator.environment import describe_environment, read_environment
 from modelrouter.standalone.simulator.settings import SimulatorSettings
 
-_DEFAULTS = SimulatorSettings(model="")
 _TRUE = ("1", "true")
+_EVERYWHERE = "0.0.0.0"
+"""Where vLLM listens unless told."""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> SimulatorSettings:
-    """The settings that the arguments and vLLM's environment variables ask for.
+    """The settings that arguments ask for, else the environment: SIMULATE_… and vLLM's variables.
 
-    Prints a notice for options that have no effect; exits with status 2 on a wrong one.
+    `serve` in front of the model is vLLM's command: it listens on every address. Prints a notice
+    for what has no effect; exits with status 2 on a wrong option or variable.
     """
     environ = os.environ if environ is None else environ
-    parser = _parser()
+    try:
+        fields, unknown = read_environment(environ)
+    except ValueError as error:
+        print(f"modelrouter simulate: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    default = SimulatorSettings(model="", **fields)
+    parser = _parser(default)
     arguments = [_dashed(argument) for argument in argv]
     known, rest = parser.parse_known_args(arguments)
     positional, ignored = _split(rest)
+    host = default.host
     if positional[:1] == ["serve"]:
         positional = positional[1:]
+        host = _EVERYWHERE
     model = known.model or (positional[0] if positional else None)
     if not model:
         parser.error("name the model: --model NAME or serve NAME")
-    if ignored:
-        print(f"simulated vLLM: without effect here: {' '.join(ignored)}", file=sys.stderr)
+    if ignored or unknown:
+        names = " ".join([*ignored, *unknown])
+        print(f"simulated vLLM: without effect here: {names}", file=sys.stderr)
     keys = tuple(known.api_key or ())
     if not keys and environ.get("VLLM_API_KEY"):
         keys = (environ["VLLM_API_KEY"],)
     try:
-        keep_alive = float(environ.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", _DEFAULTS.keep_alive_s))
+        keep_alive = float(environ.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", default.keep_alive_s))
         adapters = tuple(_adapter(text) for text in known.lora_modules or ())
     except ValueError as error:
         parser.error(str(error))
     may_load = environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").lower() in _TRUE
-    return SimulatorSettings(
+    return replace(
+        default,
         model=model,
-        host=known.host,
+        host=known.host or host,
         port=known.port,
         served_model_names=tuple(known.served_model_name or ()),
         label=known.name,
@@ -71,22 +86,30 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Simu
         request_id_headers=known.enable_request_id_headers,
         api_keys=keys,
         lora_modules=adapters,
-        runtime_lora=known.enable_lora and may_load,
+        lora=known.enable_lora,
+        runtime_lora=may_load,
         control=known.control,
     )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one server until it is told to stop; the exit status is 0 then."""
+    """Run one server until it is told to stop; the exit status is 0 then.
+
+    It is 0, too, after the death of the engine, as vLLM's, and 1 if the model cannot be loaded.
+    """
     # As process 1 of a container a signal without a handler is ignored, even while importing.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = parse(argv)
     import uvloop
 
+    from modelrouter.standalone.simulator.loading import LoadError
     from modelrouter.standalone.simulator.serving import serve
 
     try:
         uvloop.run(serve(settings))
+    except LoadError as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         print(
             f"simulated vLLM: cannot listen on {settings.host}:{settings.port}: {error}",
@@ -96,20 +119,25 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(default: SimulatorSettings) -> argparse.ArgumentParser:
     # Abbreviations would take options of vLLM for others that begin alike.
     parser = argparse.ArgumentParser(
         prog="modelrouter simulate",
         description="An OpenAI-compatible server that behaves as vLLM does, without a model.",
-        epilog="Other vLLM options are accepted and have no effect. `serve NAME` names the model "
-        "as --model does.",
+        usage="%(prog)s [serve NAME | --model NAME] [options]",
+        epilog="""`serve NAME` is vLLM's own command line: it listens on every address. Other vLLM
+options are accepted and have no effect.
+
+environment variables, for a pod whose arguments are vLLM's; an option wins over its variable:
+"""
+        + describe_environment(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    default = _DEFAULTS
     option = parser.add_argument
     option("--model", metavar="NAME", help="the model")
-    option("--host", default=default.host, help="address to listen on (%(default)s)")
-    option("--port", type=_port, default=default.port, help="port; 0: any free (%(default)s)")
+    option("--host", metavar="ADDRESS", help=f"address to listen on ({default.host})")
+    option("--port", type=values.port, default=default.port, help="port; 0: any free (%(default)s)")
     option(
         "--served-model-name",
         nargs="+",
@@ -122,47 +150,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     pace = parser.add_argument_group("pace")
     pace.add_argument(
-        "--first-token", type=_time, default=default.first_token_ms, metavar="MS",
+        "--first-token", type=values.time, default=default.first_token_ms, metavar="MS",
         help="milliseconds to the first token (%(default)s)",
     )  # fmt: skip
     pace.add_argument(
-        "--per-token", type=_time, default=default.per_token_ms, metavar="MS",
+        "--per-token", type=values.time, default=default.per_token_ms, metavar="MS",
         help="milliseconds between tokens (%(default)s)",
     )  # fmt: skip
     pace.add_argument(
-        "--prefill-per-1k-tokens", type=_time, default=default.prefill_ms_per_1k_tokens,
+        "--prefill-per-1k-tokens", type=values.time, default=default.prefill_ms_per_1k_tokens,
         metavar="MS", help="milliseconds per 1,000 prompt tokens not in the cache (%(default)s)",
     )  # fmt: skip
     pace.add_argument(
-        "--tokens", type=_positive, default=default.tokens, metavar="N",
+        "--tokens", type=values.positive, default=default.tokens, metavar="N",
         help="tokens in an answer (%(default)s)",
     )  # fmt: skip
     pace.add_argument(
-        "--load-time", type=_time, default=default.load_time_s, metavar="S",
+        "--load-time", type=values.time, default=default.load_time_s, metavar="S",
         help="seconds before the port opens (%(default)s)",
     )  # fmt: skip
     pace.add_argument(
-        "--shutdown-timeout", type=_time, default=default.shutdown_timeout_s, metavar="S",
+        "--shutdown-timeout", type=values.time, default=default.shutdown_timeout_s, metavar="S",
         help="seconds for open requests after SIGTERM; 0: they hang (%(default)s)",
     )  # fmt: skip
     size = parser.add_argument_group("size")
+    size.add_argument(
+        "--max-model-len", type=values.length, default=default.max_model_len, metavar="N",
+        help="context window in tokens (%(default)s)",
+    )  # fmt: skip
     for flag, value, text in (
-        ("--max-model-len", default.max_model_len, "context window in tokens"),
         ("--max-num-seqs", default.max_num_seqs, "requests at once; more wait"),
         ("--num-gpu-blocks-override", default.kv_blocks, "blocks in the KV cache"),
         ("--block-size", default.block_size, "tokens in a block"),
         ("--embedding-dimensions", default.embedding_dimensions, "length of embeddings"),
     ):
         size.add_argument(
-            flag, type=_tokens, default=value, metavar="N", help=f"{text} (%(default)s)"
+            flag, type=values.tokens, default=value, metavar="N", help=f"{text} (%(default)s)"
         )
     faults = parser.add_argument_group("faults")
     faults.add_argument(
-        "--fail-rate", type=_share, default=default.fail_rate, metavar="P",
+        "--fail-rate", type=values.share, default=default.fail_rate, metavar="P",
         help="share of requests that fail, 0 to 1 (%(default)s)",
     )  # fmt: skip
     faults.add_argument(
-        "--fail-status", type=_status, default=default.fail_status, metavar="STATUS",
+        "--fail-status", type=values.status, default=default.fail_status, metavar="STATUS",
         help="their HTTP status (%(default)s)",
     )  # fmt: skip
     faults.add_argument(
@@ -184,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         "--enable-request-id-headers", action="store_true", help="X-Request-Id in answers"
     )
     engine.add_argument(
-        "--enable-lora", action=argparse.BooleanOptionalAction, default=False,
+        "--enable-lora", action=argparse.BooleanOptionalAction, default=default.lora,
         help="adapters; with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 also at run time",
     )  # fmt: skip
     engine.add_argument(
@@ -226,49 +257,3 @@ def _adapter(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise ValueError(f"--lora-modules: {text!r} should be NAME=PATH")
     return name, path
-
-
-def _tokens(text: str) -> int:
-    """A number above 0, also as vLLM's human-readable `32k` (thousands) or `32K` (1,024s)."""
-    units = {"k": 1000, "m": 1000**2, "g": 1000**3, "K": 1024, "M": 1024**2, "G": 1024**3}
-    if text[-1:] in units:
-        return _checked(int(float(text[:-1]) * units[text[-1]]), at_least=1)
-    return _positive(text)
-
-
-def _positive(text: str) -> int:
-    return _checked(int(text), at_least=1)
-
-
-def _checked(value: int, *, at_least: int) -> int:
-    if value < at_least:
-        raise argparse.ArgumentTypeError(f"{value} should be at least {at_least}")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65_535:
-        raise argparse.ArgumentTypeError(f"{value} is no port; 0 to 65535 are")
-    return value
-
-
-def _time(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} should be 0 or more")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} should be from 0 to 1")
-    return value
-
-
-def _status(text: str) -> int:
-    value = int(text)
-    if not 400 <= value <= 599:
-        raise argparse.ArgumentTypeError(f"{value} should be an HTTP status from 400 to 599")
-    return value

@@ -26,7 +26,7 @@ from modelrouter.standalone.simulator.inference import (
     streaming_of,
     strike,
 )
-from modelrouter.standalone.simulator.prompts import Prompt, text_prompts
+from modelrouter.standalone.simulator.prompts import Prompt, salted, text_prompts
 from modelrouter.standalone.simulator.server import Server, json_request
 from modelrouter.standalone.simulator.streaming import event, usage_fields
 
@@ -40,10 +40,10 @@ async def answer_completion(server: Server, request: web.Request, raw: bytes) ->
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
     treatment = server.faults.next()
-    struck = await strike(request, treatment, stream=stream)
+    struck = await strike(server, request, treatment, stream=stream)
     if struck is not None:
         return struck
-    prompts = text_prompts(body.get("prompt"))
+    prompts = salted(text_prompts(body.get("prompt")), model, body)
     answers = [answer for prompt in prompts for answer in _answers(server, body, prompt)]
     head = {
         "id": answer_id(request, "cmpl"),

@@ -49,6 +49,7 @@ def _state(server: Server) -> dict[str, object]:
         **server.faults.state(),
         "name": server.settings.label,
         "model": server.settings.served_names[0],
+        "engine_dead": server.engine.death.is_set(),
         "open_requests": server.open_requests,
         "running": server.engine.running,
         "waiting": server.engine.waiting,

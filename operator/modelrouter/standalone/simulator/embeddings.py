@@ -21,7 +21,7 @@ async def answer_embeddings(server: Server, request: web.Request, raw: bytes) ->
     body = json_request(request, raw)
     model = server.models.resolve(body.get("model"))
     treatment = server.faults.next()
-    struck = await strike(request, treatment, stream=False)
+    struck = await strike(server, request, treatment, stream=False)
     if struck is not None:
         return struck
     if body.get("messages"):

@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
+from modelrouter.standalone.simulator.errors import EngineDeadError
 from modelrouter.standalone.simulator.metrics import Metrics
 from modelrouter.standalone.simulator.prefix_cache import PrefixCache
 from modelrouter.standalone.simulator.prompts import Prompt
@@ -56,7 +57,13 @@ class Engine:
         self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
         self.rejecting = False
         """Draining: runs go on to their end, new requests are aborted at once."""
-        self._dead = False
+        self._stopped = False
+        self._prefill_free = 0.0
+        """Event loop time at which the prompts admitted so far have been read."""
+        self._alarms: set[asyncio.Future[None]] = set()
+        """Of all who wait for a token."""
+        self.death = asyncio.Event()
+        """Set when the engine has failed."""
 
     @property
     def running(self) -> int:
@@ -73,18 +80,35 @@ class Engine:
         """Share of the cache blocks that running requests hold, 0 to 1."""
         return min(1.0, self._used_blocks / self._settings.kv_blocks)
 
-    def die(self) -> None:
+    def stop(self) -> None:
         """Produce no more tokens, ever; whoever waits for one waits until its client leaves."""
-        self._dead = True
+        self._stopped = True
+
+    def fail(self) -> None:
+        """Die of an error: whoever waits for a token or for room gets an EngineDeadError."""
+        self.death.set()
+        for alarm in self._alarms:
+            if not alarm.done():
+                alarm.set_exception(EngineDeadError())
+        while self._queue:
+            turn, _ = self._queue.popleft()
+            if not turn.done():
+                turn.set_exception(EngineDeadError())
 
     async def start(
         self, prompts: list[Prompt], answer_tokens: int, *, first_token_s: float, per_token_s: float
     ) -> Run:
-        """Admit a request, waiting for room, and fix when its tokens are due."""
+        """Admit a request, waiting for room, and fix when its tokens are due.
+
+        Raises:
+            EngineDeadError: The engine failed, before or meanwhile.
+        """
         now = asyncio.get_running_loop().time
         tokens = sum(prompt.tokens for prompt in prompts)
         blocks = -(-(tokens + answer_tokens) // self._settings.block_size)
         run = Run(tokens, blocks, arrived=now())
+        if self.death.is_set():
+            raise EngineDeadError
         await self._admit(blocks)
         admitted = now()
         metrics = self.metrics
@@ -92,26 +116,43 @@ class Engine:
         metrics.prompt_tokens += tokens
         if self._cache is not None:
             for prompt in prompts:
-                run.cached_tokens += min(self._cache.take(prompt.data), prompt.tokens)
+                found = self._cache.take(prompt.data, prompt.salt)
+                run.cached_tokens += min(found, prompt.tokens)
             metrics.prefix_queries += tokens
             metrics.prefix_hits += run.cached_tokens
         uncached = tokens - run.cached_tokens
         share = uncached / tokens if tokens else 1.0
         fixed = _CACHED_FIRST_TOKEN_SHARE
-        run.first_due = (
-            admitted
-            + first_token_s * (fixed + (1 - fixed) * share)
-            + self._settings.prefill_ms_per_1k_tokens * uncached / 1_000_000
-        )
+        prefill_s = self._settings.prefill_ms_per_1k_tokens * uncached / 1_000_000
+        self._prefill_free = max(self._prefill_free, admitted) + prefill_s
+        run.first_due = self._prefill_free + first_token_s * (fixed + (1 - fixed) * share)
         run.per_token_s = per_token_s
         return run
 
+    def remember(self, prompt: Prompt, answer: str) -> None:
+        """Keep an answer's blocks, too: the next turn of a conversation begins with them."""
+        if self._cache is not None:
+            self._cache.take(prompt.continued(answer), prompt.salt)
+
     async def wait(self, due: float) -> None:
-        """Return at this event loop time; never, once the engine is dead."""
-        delay = due - asyncio.get_running_loop().time()
-        if delay > 0:
-            await asyncio.sleep(delay)
-        if self._dead:
+        """Return at this event loop time; never, once the engine is stopped.
+
+        Raises:
+            EngineDeadError: The engine failed, before or meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        if due > loop.time() and not self.death.is_set():
+            alarm: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_at(due, _ring, alarm)
+            self._alarms.add(alarm)
+            try:
+                await alarm
+            finally:
+                timer.cancel()
+                self._alarms.discard(alarm)
+        if self.death.is_set():
+            raise EngineDeadError
+        if self._stopped:
             await never()
 
     def step(self, run: Run, tokens: int = 1) -> None:
@@ -151,7 +192,7 @@ class Engine:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 # The room was given in the very moment the client left: pass it on.
                 self._release(blocks)
             else:
@@ -183,6 +224,11 @@ class Engine:
             if not turn.done():
                 self._take(blocks)
                 turn.set_result(None)
+
+
+def _ring(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
+        alarm.set_result(None)
 
 
 async def never() -> None:

@@ -49,6 +49,15 @@ class ApiError(Exception):
         }
 
 
+class EngineDeadError(ApiError):
+    """The engine has died: what vLLM says to all whom it was working for, and to all after."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            500, "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        )
+
+
 def error_type_of(status: int) -> str:
     """The `type` of an error with this HTTP status."""
     if status in _TYPES:

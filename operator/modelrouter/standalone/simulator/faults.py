@@ -16,12 +16,15 @@ MODES: Final = (
     "stream_error",
     "cut_stream",
     "stall_stream",
+    "engine_death",
     "slow",
 )
 """ok: no fault but `fail_status`. hang: accept, never answer. reset: TCP reset instead of an
 answer. reset_mid_headers: TCP reset after half of the answer's headers. stream_error: status 200,
 then an error event (500 if not streamed). cut_stream: close in the middle of the answer.
-stall_stream: stop in the middle and keep the connection open. slow: ten times the latency."""
+stall_stream: stop in the middle and keep the connection open. engine_death: as stream_error, to
+every request in the engine; `/health` is 503 from then on, and the process ends soon after. slow:
+ten times the latency."""
 
 _SLOWDOWN = 10.0
 
@@ -47,7 +50,8 @@ class FaultPlan:
     """Milliseconds between tokens; none: the server's own."""
 
     after_tokens: int | None = None
-    """Tokens that cut_stream and stall_stream let through; none: half of the answer."""
+    """Tokens of a stream that come before cut_stream and stall_stream (none: half of the answer),
+    stream_error and engine_death (none: no token)."""
 
     health_status: int = 200
     """HTTP status of `/health` and `/ping`."""
@@ -69,10 +73,12 @@ class Treatment:
 
     def cut_after(self, tokens: int) -> int | None:
         """Tokens of an answer of this length that are sent; none if it is sent whole."""
-        if self.mode not in ("cut_stream", "stall_stream"):
-            return None
         given = self.plan.after_tokens
-        return min(tokens, tokens // 2 if given is None else given)
+        if self.mode in ("cut_stream", "stall_stream"):
+            return min(tokens, tokens // 2 if given is None else given)
+        if self.mode in ("stream_error", "engine_death"):
+            return min(tokens, given or 0)
+        return None
 
 
 class Faults:
@@ -85,6 +91,8 @@ class Faults:
         self.plan = self._initial
         self.remaining: int | None = None
         """Requests that the plan is still for; none: no end."""
+        if settings.faults:
+            self.set(dict(settings.faults))
 
     def set(self, given: dict[str, Any]) -> None:
         """Put a new plan in force. Fields that are left out are as the server was started.

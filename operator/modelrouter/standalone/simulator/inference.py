@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from modelrouter.standalone.simulator.engine import never
-from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.engine import Run, never
+from modelrouter.standalone.simulator.errors import ApiError, EngineDeadError
 from modelrouter.standalone.simulator.faults import Treatment
 from modelrouter.standalone.simulator.generation import ABORTED, Answer, Limits
 from modelrouter.standalone.simulator.prompts import Prompt
@@ -19,6 +19,7 @@ from modelrouter.standalone.simulator.sabotage import hang_up, reset, reset_mid_
 from modelrouter.standalone.simulator.server import Server, json_response
 from modelrouter.standalone.simulator.streaming import (
     EventFormat,
+    end_with_error,
     open_stream,
     send_error,
     send_stream,
@@ -38,18 +39,16 @@ class Inference:
     """Makes the JSON of an answer that is not streamed, from the choices and the usage."""
 
 
-def engine_error() -> ApiError:
-    """What vLLM says when its engine has died under a request."""
-    return ApiError(
-        500,
-        "EngineCore encountered an issue. See stack trace (above) for the root cause.",
-    )
-
-
 async def strike(
-    request: web.Request, treatment: Treatment, *, stream: bool
+    server: Server, request: web.Request, treatment: Treatment, *, stream: bool
 ) -> web.StreamResponse | None:
-    """Do to the connection what the fault plan says; none if the request may go on."""
+    """Do to the connection what the fault plan says; none if the request may go on.
+
+    Raises:
+        ApiError: The plan wants this answer, or the engine is dead already.
+    """
+    if server.engine.death.is_set():
+        raise EngineDeadError
     match treatment.mode:
         case "fail":
             plan = treatment.plan
@@ -60,10 +59,14 @@ async def strike(
             return reset(request)
         case "reset_mid_headers":
             return await reset_mid_headers(request)
-        case "stream_error":
+        case "stream_error" | "engine_death":
+            if stream and treatment.plan.after_tokens:
+                return None
+            if treatment.mode == "engine_death":
+                server.engine.fail()
             if stream:
-                return await send_error(request, engine_error())
-            raise engine_error()
+                return await send_error(request, EngineDeadError())
+            raise EngineDeadError
     return None
 
 
@@ -77,7 +80,39 @@ async def run_inference(
         # vLLM aborts what arrives while it drains: status 200, no text, finish reason "abort".
         answers = [ABORTED] * len(answers)
         treatment = replace(treatment, first_token_s=0.0, per_token_s=0.0)
-    response = await open_stream(request) if inference.stream else None
+    if not inference.stream:
+        run = await _generate(server, inference, answers, treatment, None)
+        details = server.settings.prompt_tokens_details
+        usage = usage_fields(run, run.generated, details=details)
+        body = inference.whole(answers, usage)
+        if treatment.mode in ("cut_stream", "stall_stream"):
+            return await _send_half(request, body, treatment)
+        return json_response(body)
+    response = await open_stream(request)
+    try:
+        await _generate(
+            server,
+            inference,
+            answers,
+            treatment,
+            lambda run: send_stream(
+                request, response, answers, run, engine, inference.spelling, treatment
+            ),
+        )
+    except EngineDeadError as error:
+        await end_with_error(response, error)
+    return response
+
+
+async def _generate(
+    server: Server,
+    inference: Inference,
+    answers: list[Answer],
+    treatment: Treatment,
+    send: Callable[[Run], Awaitable[None]] | None,
+) -> Run:
+    """Take the request through the engine; without `send`, wait until the answer is whole."""
+    engine = server.engine
     tokens = sum(answer.tokens for answer in answers)
     run = await engine.start(
         inference.prompts,
@@ -87,10 +122,8 @@ async def run_inference(
     )
     reason = "abort"
     try:
-        if response is not None:
-            await send_stream(
-                request, response, answers, run, engine, inference.spelling, treatment
-            )
+        if send is not None:
+            await send(run)
         else:
             longest = max(answer.tokens for answer in answers)
             await engine.wait(run.due(max(0, longest - 1)))
@@ -98,15 +131,16 @@ async def run_inference(
         # vLLM's metric has no reason of its own for tool calls.
         first = answers[0].finish_reason
         reason = "stop" if first == "tool_calls" else first
+    except EngineDeadError:
+        reason = "error"
+        raise
     finally:
         engine.finish(run, reason)
-    if response is not None:
-        return response
-    details = server.settings.prompt_tokens_details
-    body = inference.whole(answers, usage_fields(run, tokens, details=details))
-    if treatment.mode in ("cut_stream", "stall_stream"):
-        return await _send_half(request, body, treatment)
-    return json_response(body)
+    if len(inference.prompts) == 1:
+        for answer in answers:
+            if answer.tool is None:
+                engine.remember(inference.prompts[0], answer.text)
+    return run
 
 
 async def _send_half(

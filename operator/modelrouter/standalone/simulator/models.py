@@ -27,27 +27,48 @@ class Models:
             return name
         raise ApiError(404, f"The model `{name}` does not exist.", param="model")
 
-    def load(self, name: object, path: object) -> str:
-        """Add a LoRA adapter; returns vLLM's confirmation."""
+    def check(self, name: object, path: object, *, in_place: bool = False) -> tuple[str, str]:
+        """Name and path of an adapter that a request wants loaded.
+
+        Raises:
+            ApiError: vLLM would refuse it before it asks its engine.
+        """
         if not name or not path or not isinstance(name, str) or not isinstance(path, str):
             raise ApiError(
                 400,
                 "Both 'lora_name' and 'lora_path' must be provided.",
                 error_type="InvalidUserInput",
             )
-        if name in self._adapters:
+        if name in self._adapters and not in_place:
             raise ApiError(
                 400,
-                f"The lora adapter '{name}' has already been loaded.",
+                f"The lora adapter '{name}' has already been loaded. If you want to load the "
+                "adapter in place, set 'load_inplace' to True.",
                 error_type="InvalidUserInput",
             )
+        return name, path
+
+    def load(self, name: str, path: str) -> str:
+        """Add a LoRA adapter; returns vLLM's confirmation.
+
+        Raises:
+            ApiError: The engine cannot load it.
+        """
+        if not self._settings.lora:
+            raise ApiError(500, "LoRA is not enabled. Use --enable-lora to enable LoRA.")
+        if path in self._settings.missing_adapters:
+            raise ApiError(404, f"Loading lora {name} failed: No adapter found for {path}")
         self._adapters[name] = path
         return f"Success: LoRA adapter '{name}' added successfully."
 
     def unload(self, name: object) -> str:
         """Remove a LoRA adapter; returns vLLM's confirmation."""
         if not name or not isinstance(name, str):
-            raise ApiError(400, "'lora_name' needs to be provided.", error_type="InvalidUserInput")
+            raise ApiError(
+                400,
+                "'lora_name' needs to be provided to unload a LoRA adapter.",
+                error_type="InvalidUserInput",
+            )
         if name not in self._adapters:
             raise ApiError(404, f"The lora adapter '{name}' cannot be found.")
         del self._adapters[name]

@@ -22,26 +22,29 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes, salt: str = "") -> int:
         """Tokens at the start of this prompt that are cached; from now on the whole of it is.
 
-        The last token is never counted: the model has to read one to produce the next.
+        Only prompts with the same salt share blocks. The last token is never counted: the model
+        has to read one to produce the next.
         """
         width = self._block_size * BYTES_PER_TOKEN
         # The final byte is left out so that a prompt of whole blocks still reads its last one.
         full = (len(data) - 1) // width
         blocks = self._blocks
-        chain = 0
-        found = 0
-        missed = False
+        chain = hash(salt)
+        chains: list[int] = []
+        found: int | None = None
         for start in range(0, full * width, width):
             chain = hash((chain, data[start : start + width]))
-            if chain in blocks:
-                blocks.move_to_end(chain)
-                found += not missed
-            else:
-                missed = True
-                blocks[chain] = None
+            if found is None and chain not in blocks:
+                found = len(chains)
+            chains.append(chain)
+        # vLLM gives blocks back from the end of a prompt to its start, so that its start, which
+        # others may share and without which the rest is worth nothing, is forgotten last.
+        for chain in reversed(chains):
+            blocks[chain] = None
+            blocks.move_to_end(chain)
         while len(blocks) > self._capacity:
             blocks.popitem(last=False)
-        return found * self._block_size
+        return (len(chains) if found is None else found) * self._block_size

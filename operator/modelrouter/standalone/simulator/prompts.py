@@ -5,7 +5,8 @@ There is no tokenizer: a token is four bytes of UTF-8, about four characters of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from base64 import b64encode
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -33,6 +34,16 @@ class Prompt:
     ask: str = ""
     """The text of the last message if a user wrote it: what the model is asked right now."""
 
+    turn: bytes = b""
+    """What a rendered conversation puts between this prompt and the answer to it."""
+
+    salt: str = ""
+    """Prompts share cached blocks only with prompts of the same salt."""
+
+    def continued(self, answer: str) -> bytes:
+        """How a later prompt begins that carries this one and its answer."""
+        return self.data + self.turn + encode(answer)
+
 
 def count_tokens(data: bytes) -> int:
     """Tokens in a text; an empty one has none."""
@@ -50,8 +61,13 @@ def text_prompt(value: object) -> Prompt:
         data = encode(value)
         return Prompt(data, count_tokens(data), value)
     if isinstance(value, list) and all(isinstance(token, int) for token in value):
-        return Prompt(b" ".join(b"%d" % token for token in value), len(value))
+        return Prompt(b"".join(map(_token, value)), len(value))
     raise ApiError(400, "prompt must be a string or a list of token ids", param="prompt")
+
+
+def _token(number: int) -> bytes:
+    """A token number as text of BYTES_PER_TOKEN bytes."""
+    return b64encode((number % (1 << 24)).to_bytes(3, "big"))
 
 
 def text_prompts(value: object) -> list[Prompt]:
@@ -89,7 +105,13 @@ def chat_prompt(messages: object, tools: object = None) -> Prompt:
             parts.append(orjson.dumps(calls))
         ask = text if role == "user" else ""
     data = b"\n".join(parts)
-    return Prompt(data, count_tokens(data) + extra_tokens, ask)
+    return Prompt(data, count_tokens(data) + extra_tokens, ask, turn=b"\n<|assistant|>")
+
+
+def salted(prompts: list[Prompt], model: str, body: dict[str, Any]) -> list[Prompt]:
+    """The prompts, apart in the cache from those of other adapters and other `cache_salt`s."""
+    salt = f"{model} {body.get('cache_salt') or ''}"
+    return [replace(prompt, salt=salt) for prompt in prompts]
 
 
 def _content(content: object) -> tuple[str, int]:

@@ -37,6 +37,8 @@ class Server:
         self.faults = Faults(settings)
         self.journal = Journal()
         self.models = Models(settings, created=int(time.time()))
+        self.adapter_lock = asyncio.Lock()
+        """Held while an adapter is loaded; vLLM's engine, too, loads one at a time."""
         self.open_requests = 0
         """Requests received and not yet answered in full."""
         self._idle = asyncio.Event()

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from modelrouter.standalone.simulator.application import SERVER, make_app
+from modelrouter.standalone.simulator.loading import loading
 from modelrouter.standalone.simulator.server import Server
 from modelrouter.standalone.simulator.settings import SimulatorSettings
 
@@ -28,11 +29,14 @@ async def serve(
     ready: Callable[[int], None] | None = None,
     handle_signals: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, or until cancelled.
+    """Serve until SIGTERM or SIGINT, until the engine dies of a fault, or until cancelled.
 
     `ready` is called with the port once the server listens, which is after its load time.
     A second signal ends the server at once. Without `handle_signals` the signals stay with the
     program around it, and only cancelling stops the server.
+
+    Raises:
+        LoadError: The model cannot be loaded.
     """
     stop, force = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -44,9 +48,9 @@ async def serve(
         for number in _SIGNALS:
             loop.add_signal_handler(number, on_signal)
     try:
-        if settings.load_time_s > 0:
-            _say(settings, f"loading {settings.model} for {settings.load_time_s:g} s")
-            if await _happens(stop, settings.load_time_s):
+        for text, duration in loading(settings):
+            _say(settings, text)
+            if await _happens(stop, duration):
                 return
         await _serve_loaded(settings, ready, stop, force)
     finally:
@@ -78,8 +82,13 @@ async def _serve_loaded(
         _say(settings, f"{names} on http://{settings.host}:{site.port}")
         if ready is not None:
             ready(site.port)
-        await stop.wait()
-        await _wind_down(settings, runner, site, app[SERVER], force)
+        server = app[SERVER]
+        await _first_of(stop.wait(), server.engine.death.wait())
+        if server.engine.death.is_set():
+            _say(settings, "EngineCore encountered a fatal error: simulated death of the engine")
+            await _first_of(stop.wait(), timeout_s=settings.death_s)
+            return
+        await _wind_down(settings, runner, site, server, force)
     finally:
         await runner.cleanup()
 
@@ -105,7 +114,7 @@ async def _wind_down(
         )
         server.engine.rejecting = True
         await _first_of(server.idle(), force.wait(), timeout_s=settings.shutdown_timeout_s)
-    server.engine.die()
+    server.engine.stop()
     await site.stop()
     if runner.server is not None:
         runner.server.pre_shutdown()  # Closes the connections that carry no request.

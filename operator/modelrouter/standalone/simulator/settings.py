@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 VLLM_VERSION = "0.32.0"
 """The vLLM release whose behaviour is imitated; `/version` reports it."""
@@ -34,7 +36,8 @@ class SimulatorSettings:
     """Milliseconds from one token to the next."""
 
     prefill_ms_per_1k_tokens: float = 0.0
-    """Milliseconds that every 1,000 prompt tokens outside the prefix cache add to the first."""
+    """Milliseconds that every 1,000 prompt tokens outside the prefix cache add to the first.
+    Prompts are read one after the other, as an engine shares its speed among them."""
 
     tokens: int = 24
     """Tokens in an answer that no limit cuts shorter."""
@@ -48,11 +51,29 @@ class SimulatorSettings:
     fail_status: int = 500
     """HTTP status of a failed request."""
 
+    faults: Mapping[str, Any] = field(default_factory=dict)
+    """The fault plan in force from the start: the fields that `POST /_simulate` takes."""
+
+    death_s: float = 2.0
+    """Seconds from the death of the engine, a fault, to the end of the process. vLLM looks
+    after its engine every 5 seconds."""
+
     seed: int = 0
     """Fixes texts, vectors and the sequence of failures."""
 
     load_time_s: float = 0.0
     """Seconds before the port opens. vLLM does not listen until its model is loaded."""
+
+    load_error: str = ""
+    """Why the model cannot be loaded: logged after the load time, then the process ends with
+    status 1. Empty: it can."""
+
+    download_s: float = 0.0
+    """Seconds that come before the load time when `cache` does not have the model yet."""
+
+    cache: str = ""
+    """Directory that keeps downloaded models, as HF_HOME; used only if downloading takes time.
+    Empty: every start downloads."""
 
     shutdown_timeout_s: float = 0.0
     """Seconds that open requests get to finish after SIGTERM. 0: their streams stop, unfinished,
@@ -88,8 +109,17 @@ class SimulatorSettings:
     lora_modules: tuple[tuple[str, str], ...] = ()
     """LoRA adapters loaded from the start: (name, path)."""
 
+    lora: bool = False
+    """Whether the engine takes adapters at all."""
+
     runtime_lora: bool = False
-    """Whether adapters may be loaded and unloaded while the server runs."""
+    """Whether there are paths to load and unload adapters while the server runs."""
+
+    adapter_load_s: float = 0.0
+    """Seconds that loading an adapter at run time takes."""
+
+    missing_adapters: tuple[str, ...] = ()
+    """Paths of adapters that do not exist; loading them fails."""
 
     control: bool = True
     """Whether `/_simulate` exists: faults at run time, and the requests received."""

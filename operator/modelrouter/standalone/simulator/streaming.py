@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from modelrouter.standalone.simulator.engine import Engine, Run, never
-from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.errors import ApiError, EngineDeadError
 from modelrouter.standalone.simulator.faults import Treatment
 from modelrouter.standalone.simulator.generation import Answer
 from modelrouter.standalone.simulator.sabotage import hang_up
@@ -48,10 +48,15 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
 async def send_error(request: web.Request, error: ApiError) -> web.StreamResponse:
     """Status 200, then the error as an event: how a dying engine looks to a streaming client."""
     response = await open_stream(request)
+    await end_with_error(response, error)
+    return response
+
+
+async def end_with_error(response: web.StreamResponse, error: ApiError) -> None:
+    """End a stream, wherever it is, with the error as an event."""
     await response.write(event(error.payload()))
     await response.write(DONE)
     await response.write_eof()
-    return response
 
 
 async def send_stream(
@@ -63,7 +68,11 @@ async def send_stream(
     spelling: EventFormat,
     treatment: Treatment,
 ) -> None:
-    """Send all choices side by side, a token of each at a time."""
+    """Send all choices side by side, a token of each at a time.
+
+    Raises:
+        EngineDeadError: The engine failed; the stream is not ended yet.
+    """
     longest = max(len(answer.pieces) for answer in answers)
     cut = treatment.cut_after(longest)
     await engine.wait(run.first_due)
@@ -72,7 +81,7 @@ async def send_stream(
             await response.write(opening)
     for index in range(longest):
         if cut == index:
-            await _break_off(request, treatment)
+            await _break_off(request, engine, treatment)
             return
         if index:
             await engine.wait(run.due(index))
@@ -89,7 +98,7 @@ async def send_stream(
         for choice, text in going:
             await response.write(spelling.piece(choice, text, run.generated))
     if cut is not None:
-        await _break_off(request, treatment)
+        await _break_off(request, engine, treatment)
         return
     for choice, answer in enumerate(answers):
         await response.write(spelling.closing(choice, answer, run.generated))
@@ -100,9 +109,15 @@ async def send_stream(
     await response.write_eof()
 
 
-async def _break_off(request: web.Request, treatment: Treatment) -> None:
-    if treatment.mode == "stall_stream":
-        await never()
+async def _break_off(request: web.Request, engine: Engine, treatment: Treatment) -> None:
+    match treatment.mode:
+        case "stall_stream":
+            await never()
+        case "stream_error":
+            raise EngineDeadError
+        case "engine_death":
+            engine.fail()
+            raise EngineDeadError
     hang_up(request)
 
 

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from modelrouter.standalone.simulator.engine import Engine, Run
+from modelrouter.standalone.simulator.errors import EngineDeadError
 from modelrouter.standalone.simulator.faults import Faults
 from modelrouter.standalone.simulator.journal import Journal
 from modelrouter.standalone.simulator.metrics import Histogram
 from modelrouter.standalone.simulator.prefix_cache import PrefixCache
-from modelrouter.standalone.simulator.prompts import Prompt
+from modelrouter.standalone.simulator.prompts import Prompt, chat_prompt, text_prompt
 from modelrouter.standalone.simulator.settings import SimulatorSettings
 
 BLOCK = 64
@@ -46,6 +47,30 @@ def test_the_least_recently_used_block_is_forgotten() -> None:
     assert len(cache) == 2
     assert cache.take(text("a")) == 16
     assert cache.take(text("b")) == 0
+
+
+def test_the_start_of_a_prompt_is_forgotten_last() -> None:
+    cache = PrefixCache(blocks=3, block_size=16)
+    cache.take(text("a", "b", "c"))
+    cache.take(text("x"))
+    assert cache.take(text("a", "b", "c")) == 32
+
+
+def test_blocks_are_shared_only_under_the_same_salt() -> None:
+    cache = PrefixCache(blocks=100, block_size=16)
+    cache.take(text("a"), "one")
+    assert cache.take(text("a"), "two") == 0
+    assert cache.take(text("a"), "one") == 16
+
+
+def test_token_numbers_are_cached_as_text_is() -> None:
+    numbers = list(range(70_000, 70_064))
+    prompt = text_prompt(numbers)
+    assert len(prompt.data) == 4 * prompt.tokens
+    cache = PrefixCache(blocks=100, block_size=16)
+    cache.take(prompt.data)
+    assert cache.take(prompt.data) == 48
+    assert cache.take(text_prompt([*numbers[:40], *numbers]).data) == 32
 
 
 def engine(**settings: object) -> Engine:
@@ -117,9 +142,44 @@ async def test_prompts_outside_the_cache_take_time() -> None:
     assert one.metrics.prefix_queries == 0
 
 
-async def test_a_dead_engine_gives_no_token() -> None:
+async def test_prompts_are_read_one_after_the_other() -> None:
+    one = engine(prefill_ms_per_1k_tokens=1000, prefix_caching=False)
+    first, second = await begin(one, tokens=2000), await begin(one, tokens=1000)
+    assert first.first_due - first.arrived == pytest.approx(2.1, abs=0.02)
+    assert second.first_due - second.arrived == pytest.approx(3.1, abs=0.02)
+
+
+async def test_the_next_turn_finds_the_answer_in_the_cache() -> None:
     one = engine()
-    one.die()
+    messages: list[dict[str, str]] = [{"role": "user", "content": "x" * 400}]
+    first = chat_prompt(messages)
+    run = await one.start([first], 50, first_token_s=0, per_token_s=0)
+    one.finish(run, "stop")
+    one.remember(first, "y" * 400)
+    messages += [{"role": "assistant", "content": "y" * 400}, {"role": "user", "content": "go on"}]
+    run = await one.start([chat_prompt(messages)], 50, first_token_s=0, per_token_s=0)
+    # 8 + 400 + 15 bytes before the answer: of its 400, all whole blocks of the sum are there.
+    assert run.cached_tokens == 816 // 64 * 16
+
+
+async def test_the_death_of_the_engine_reaches_all_in_it() -> None:
+    one = engine(max_num_seqs=1)
+    run = await begin(one)
+    token = asyncio.create_task(one.wait(run.arrived + 60))
+    turn = asyncio.create_task(begin(one))
+    await asyncio.sleep(0)
+    assert one.waiting == 1
+    one.fail()
+    for task in (token, turn, asyncio.create_task(begin(one)), asyncio.create_task(one.wait(0))):
+        with pytest.raises(EngineDeadError):
+            await asyncio.wait_for(task, 5)
+    one.finish(run, "error")
+    assert (one.running, one.waiting) == (0, 0)
+
+
+async def test_a_stopped_engine_gives_no_token() -> None:
+    one = engine()
+    one.stop()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(one.wait(0), 0.05)
 
@@ -174,8 +234,17 @@ def test_where_a_stream_is_cut() -> None:
     assert faults.next().cut_after(10) == 5
     faults.set({"mode": "cut_stream", "after_tokens": 99})
     assert faults.next().cut_after(10) == 10
+    faults.set({"mode": "stream_error"})
+    assert faults.next().cut_after(10) == 0
+    faults.set({"mode": "engine_death", "after_tokens": 3})
+    assert faults.next().cut_after(10) == 3
     faults.set({})
     assert faults.next().cut_after(10) is None
+
+
+def test_a_plan_from_the_start() -> None:
+    faults = Faults(SimulatorSettings(model="m", faults={"mode": "hang", "count": 1}))
+    assert modes(faults, 3) == ["hang", "ok", "ok"]
 
 
 def test_the_journal_forgets_the_oldest() -> None:
