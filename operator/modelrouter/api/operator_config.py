@@ -69,8 +69,6 @@ class OperatorConfig(StrictModel):
     """With `Named`: Secrets that the operator and the routers may read, in each namespace."""
     leader_election: LeaderElection = LeaderElection()
     """How one of several operators becomes the leader."""
-    keda: bool = False
-    """Whether pools may be scaled by KEDA: the operator then makes ScaledObjects."""
     routers: RouterSettings = RouterSettings()
     """What routers look like."""
     keda: Keda | None = None
