@@ -12,7 +12,7 @@ from modelrouter.api.admission import Matching
 
 _REPOSITORY = "[A-Za-z0-9][-._A-Za-z0-9]{0,95}/[A-Za-z0-9][-._A-Za-z0-9]{0,95}"
 # No part of a path begins with a dot, so that none leads out of the claim.
-_PATH = "(/[-_A-Za-z0-9][-._A-Za-z0-9]{0,254}){0,16}"
+_PATH = "(/[-_A-Za-z0-9][-._A-Za-z0-9]*)*"
 _CLAIM = "[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?"
 _BUCKET = "[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]"
 _HF = f"hf://{_REPOSITORY}"

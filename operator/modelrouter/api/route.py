@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, UNIQUE, Cel, Matching, checked_by, keyed_by
-from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName, check_name
+from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName
 from modelrouter.api.pool import Feature
+from modelrouter.api.pool_name import LONGEST, PoolName, check_pool_name, pool_of
 from modelrouter.api.quantities import PositiveDuration
 from modelrouter.api.strictness import StrictModel, invalid
 
@@ -142,8 +143,8 @@ class RuleMatch(StrictModel):
 class Target(StrictModel):
     """A pool and its share of a rule's requests."""
 
-    pool: ObjectName
-    """Name of a ModelPool in `pools`."""
+    pool: PoolName
+    """A pool in `pools`, or an adapter there."""
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     """Share of requests, relative to the other targets of the rule. 0: none."""
 
@@ -168,12 +169,12 @@ def _failover(value: object) -> object:
 
 
 def _takes_over(name: str) -> str:
-    return name if name == NO_FAILOVER else check_name(name)
+    return name if name == NO_FAILOVER else check_pool_name(name)
 
 
 Failover = Annotated[
     Annotated[
-        list[Annotated[str, Field(max_length=63), AfterValidator(_takes_over)]],
+        list[Annotated[str, Field(max_length=LONGEST), AfterValidator(_takes_over)]],
         Field(max_length=64),
         LIST_OF_ONE_OWNER,
         Cel("size(self) > 0", _FAILOVER_RULE),
@@ -321,7 +322,7 @@ class ModelRouteSpec(StrictModel):
     models: Annotated[list[ModelName], Field(min_length=1, max_length=64), UNIQUE]
     """Virtual model names: what clients put in `model`."""
     pools: Annotated[
-        list[ObjectName],
+        list[PoolName],
         Field(min_length=1, max_length=64),
         LIST_OF_ONE_OWNER,
         Cel(
@@ -330,7 +331,8 @@ class ModelRouteSpec(StrictModel):
             "self.filter(pool, !self.exists_one(other, other == pool))[0] + ' is listed twice'",
         ),
     ]
-    """The ModelPools that may be used. Nothing else ever is."""
+    """The ModelPools that may be used, and `pool/adapter` for their adapters. Nothing else ever
+    is."""
     rules: Annotated[list[Rule], Field(max_length=64), keyed_by("name")] = []
     """Rules in order; the first that matches decides. None matches: `pools` in their order."""
     failover: Failover = Field(default=None, validate_default=False)
@@ -365,6 +367,11 @@ class ModelRouteSpec(StrictModel):
                         f"add it to models or remove it here",
                     )
         return self
+
+    @property
+    def model_pools(self) -> list[str]:
+        """The ModelPools that are named, by themselves or for an adapter; each once."""
+        return list(dict.fromkeys(pool_of(name) for name in self.pools))
 
     def _check_allowed(self, field: str, names: list[str] | None) -> None:
         for name in names or ():

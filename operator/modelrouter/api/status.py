@@ -11,6 +11,7 @@ from pydantic import Field
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, keyed_by
 from modelrouter.api.metadata import ObjectName
 from modelrouter.api.pool import Source
+from modelrouter.api.pool_name import PoolName
 from modelrouter.api.strictness import StrictModel
 
 
@@ -56,6 +57,18 @@ class EndpointCount(StrictModel):
     """Both in short, such as `2/3`."""
 
 
+class ScalingStatus(StrictModel):
+    """What the built-in autoscaler has decided. It changes when the decision does."""
+
+    desired_replicas: Annotated[int, Field(ge=0)]
+    """How many replicas are wanted."""
+    reason: Annotated[str, Field(min_length=1, max_length=64)]
+    """What decides, in one word: `WithinTarget`, `AtMinimum`, `AtMaximum` (the load asks for more),
+    `ScaledToZero`, or `LoadUnknown` (figures are missing, so no replica is taken away)."""
+    message: Annotated[str, Field(max_length=32768)]
+    """The reason in a sentence for people, with the load as it was at the decision."""
+
+
 class ModelPoolStatus(StrictModel):
     """What is known of the pool."""
 
@@ -65,6 +78,12 @@ class ModelPoolStatus(StrictModel):
     """Which source the pool has."""
     endpoints: EndpointCount | None = None
     """Endpoints, as the routers that use the pool see them."""
+    replicas: Annotated[int, Field(ge=0)] | None = None
+    """Pods of a `vllm` pool, ready or not."""
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of these pods, for `kubectl get pods -l` and autoscalers."""
+    autoscaling: ScalingStatus | None = None
+    """What the built-in autoscaler has decided."""
     conditions: Conditions = []
     """`Ready` says whether requests can be served, and the others why not."""
 
@@ -74,8 +93,8 @@ class TrafficShare(StrictModel):
 
     rule: ObjectName
     """Name of the rule."""
-    pool: ObjectName
-    """Name of the pool."""
+    pool: PoolName
+    """The pool, or `pool/adapter`."""
     weight: Annotated[int, Field(ge=0)]
     """Weight relative to the other targets of the rule."""
 

@@ -20,13 +20,13 @@ from modelrouter.api.autoscaling import Autoscaling
 from modelrouter.api.metadata import ObjectName
 from modelrouter.api.model_source import AdapterSource, ModelSource
 from modelrouter.api.pod_template import PodTemplate
+from modelrouter.api.pool_name import ADAPTER_NAME
 from modelrouter.api.quantities import BaseUrl, PositiveDuration
 from modelrouter.api.secret_reference import SecretKeyReference
 from modelrouter.api.strictness import StrictModel, invalid
 
 _IMAGE = r"^[A-Za-z0-9][-._:/@A-Za-z0-9]{0,511}$"
 _IMAGE_RULE = "write an image such as vllm/vllm-openai:v0.33.0"
-ADAPTER_NAME = "[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
 _ADAPTER_RULE = (
     "an adapter's name has at most 63 letters, digits, '-', '_' and '.', "
     "and begins and ends with a letter or digit"
@@ -132,8 +132,8 @@ class LoraAdapter(StrictModel):
 
     name: Annotated[
         str,
-        Field(pattern=f"^{ADAPTER_NAME}$"),
-        Matching(f"^{ADAPTER_NAME}$", _ADAPTER_RULE, 63),
+        Field(pattern=ADAPTER_NAME),
+        Matching(ADAPTER_NAME, _ADAPTER_RULE, 63),
     ]
     """Its name, by which vLLM and routes know it."""
     source: AdapterSource
@@ -225,6 +225,15 @@ class Vllm(StrictModel):
         if twice is not None:
             raise invalid("loraAdapters", f"{twice} is listed twice")
         return self
+
+    @property
+    def secrets(self) -> list[SecretKeyReference]:
+        """The Secrets that servers read when they start."""
+        found = [self.hugging_face.token_secret_ref] if self.hugging_face else []
+        if self.s3 is not None and self.s3.credentials is not None:
+            key = self.s3.credentials
+            found += [key.access_key_id_secret_ref, key.secret_access_key_secret_ref]
+        return found
 
     def adapter(self, name: str) -> LoraAdapter | None:
         """The adapter of a name."""

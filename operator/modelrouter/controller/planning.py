@@ -36,7 +36,7 @@ class Planner:
             model = snapshot.routes[key].model
             if model is not None:
                 routes[key[1]] = model
-                names.update(model.spec.pools)
+                names.update(model.spec.model_pools)
         pools = {}
         for name in names:
             pool = snapshot.pools.get((namespace, name))

@@ -134,12 +134,13 @@ class Reporter:
     def _pools_named(self, route: Route) -> dict[str, Any]:
         assert route.model is not None
         pools = self._view.snapshot.pools
-        found = {name: pools.get((route.key[0], name)) for name in route.model.spec.pools}
+        found = {name: pools.get((route.key[0], name)) for name in route.model.spec.model_pools}
         return {name: pool.model for name, pool in found.items() if pool is not None}
 
     def _secrets_known(self, route: Route, known: NamespaceFacts) -> bool:
         assert route.model is not None
-        pools = (self._view.snapshot.pools.get((route.key[0], n)) for n in route.model.spec.pools)
+        names = route.model.spec.model_pools
+        pools = (self._view.snapshot.pools.get((route.key[0], name)) for name in names)
         return all(pool is None or self._secret_known(pool, known) for pool in pools)
 
     def _secret_known(self, pool: Pool, known: NamespaceFacts) -> bool:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from modelrouter.api.pool import ModelPool
+from modelrouter.api.pool_name import adapter_of, pool_of
 from modelrouter.api.route import ModelRoute
 from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.plan.facts import ServiceFacts, ServicePort
-from modelrouter.plan.pools import plan_pool
+from modelrouter.plan.pools import has_adapter, plan_pool
 from modelrouter.plan.routes import plan_route
 from modelrouter.plan.shards import digest, entry, pool_key, route_key, version_of
 
@@ -35,7 +36,7 @@ class RouteOutcome:
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """Models that an older route serves, with the name of that route."""
     missing_pools: tuple[str, ...] = ()
-    """Pools that it names and that do not exist, or cannot be used."""
+    """Pools and adapters that it names and that do not exist, or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class RouterPlanner:
         as another object.
         """
         used = {name for route in routes.values() for name in route.spec.pools}
-        self._plan_pools({name: pools[name] for name in used if name in pools}, services, addresses)
+        there = {name: pools[pool_of(name)] for name in used if _is_there(name, pools)}
+        self._plan_pools(there, services, addresses)
         self._plan_routes(routes)
         entries, digests = {}, {}
         for name, pool in self._pools.items():
@@ -127,12 +129,12 @@ class RouterPlanner:
     ) -> None:
         planned: dict[str, _Planned[PoolConfig]] = {}
         for name, pool in sorted(pools.items()):
-            given = (addresses or {}).get(name)
+            given = (addresses or {}).get(pool_of(name))
             ports = _ports(pool, services)
             causes = (None if given is None else tuple(given), ports)
             known = self._pools.get(name)
             if known is None or not known.holds(pool, causes):
-                known = _planned(pool, causes, plan_pool(pool, given, ports))
+                known = _planned(pool, causes, plan_pool(pool, given, ports, adapter_of(name)))
             planned[name] = known
         self._pools = planned
 
@@ -171,6 +173,13 @@ class RouterPlanner:
         if len(there) < len(route.spec.pools):
             missing = tuple(pool for pool in route.spec.pools if pool not in there)
         return RouteOutcome(config, models, conflicts, missing)
+
+
+def _is_there(name: str, pools: Mapping[str, ModelPool]) -> bool:
+    pool = pools.get(pool_of(name))
+    if pool is None:
+        return False
+    return not adapter_of(name) or has_adapter(pool, adapter_of(name))
 
 
 def _ports(pool: ModelPool, services: Services | None) -> tuple[ServicePort, ...] | None:

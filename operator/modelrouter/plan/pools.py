@@ -16,14 +16,18 @@ from modelrouter.api.router_config import (
     Upstream,
 )
 from modelrouter.plan.facts import ServicePort
+from modelrouter.plan.scaling.routing import plan_scaling
+from modelrouter.plan.vllm.naming import PORT_NAME, adapter_service_name, child_name
 
 
 def plan_pool(
     pool: ModelPool,
     addresses: Sequence[str] | None = None,
     ports: Sequence[ServicePort] | None = None,
+    adapter: str = "",
 ) -> PoolConfig:
-    """The router's view of a pool. `addresses` stand in for the pool's own source.
+    """The router's view of a pool, or of an adapter of it. `addresses` stand in for the pool's own
+    source.
 
     `ports` are those of the pool's Service; None: nothing is known of it. EndpointSlices know ports
     by name and by the number in the pod, which need not be the Service's, so the name is found
@@ -37,6 +41,10 @@ def plan_pool(
             port = find_port(spec.service, ports)
             service = ServiceEndpoints(name=spec.service.name, port=port.name) if port else None
             addresses = None if port else []
+    if spec.vllm is not None and addresses is None:
+        name = pool.metadata.name
+        children = adapter_service_name(name, adapter) if adapter else child_name(name)
+        service = ServiceEndpoints(name=children, port=PORT_NAME)
     if spec.provider is not None:
         if addresses is None:
             upstream = plan_upstream(spec.provider.url)
@@ -47,7 +55,7 @@ def plan_pool(
     probe = spec.probe
     ejection = spec.outlier_detection
     return PoolConfig(
-        model=spec.model,
+        model=adapter or spec.model,
         addresses=list(fixed) if fixed is not None else None,
         service=service,
         upstream=upstream,
@@ -75,7 +83,21 @@ def plan_pool(
         ),
         load_balancing=spec.load_balancing,
         max_concurrent_requests=spec.max_concurrent_requests,
+        # Where addresses stand in for the servers, nobody starts or stops any.
+        scaling=plan_scaling(spec.vllm.autoscaling) if spec.vllm and addresses is None else None,
     )
+
+
+def has_adapter(pool: ModelPool, adapter: str) -> bool:
+    """Whether an adapter of this name is loaded by the pool's servers."""
+    return pool.spec.vllm is not None and pool.spec.vllm.adapter(adapter) is not None
+
+
+def service_of(pool: ModelPool) -> ServiceReference | None:
+    """The Service that the pool's endpoints are those of, its own or the operator's."""
+    if pool.spec.vllm is not None:
+        return ServiceReference(name=child_name(pool.metadata.name), port=PORT_NAME)
+    return pool.spec.service
 
 
 def find_port(reference: ServiceReference, ports: Sequence[ServicePort]) -> ServicePort | None:

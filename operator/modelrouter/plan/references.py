@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelrouter.api.pool import ModelPool, ServiceReference
 from modelrouter.api.secret_reference import SecretKeyReference
+from modelrouter.api.vllm import Vllm
 from modelrouter.plan.facts import NamespaceFacts, SecretState
 from modelrouter.plan.pools import find_port
 from modelrouter.plan.verdicts import PENDING, Verdict, no, unknown, yes
@@ -12,12 +13,33 @@ from modelrouter.plan.verdicts import PENDING, Verdict, no, unknown, yes
 def resolve(pool: ModelPool, known: NamespaceFacts) -> Verdict:
     """Whether all references of a pool lead somewhere."""
     namespace = pool.metadata.namespace
+    if pool.spec.vllm is not None:
+        return _resolve_secrets(namespace, pool.spec.vllm, known)
     if pool.spec.service is not None:
         return _resolve_service(namespace, pool.spec.service, known)
     provider = pool.spec.provider
     if provider is not None and provider.credentials is not None:
         return _resolve_secret(namespace, provider.credentials.secret_ref, known)
     return yes("ResolvedRefs", "the pool refers to nothing else")
+
+
+def _resolve_secrets(namespace: str, vllm: Vllm, known: NamespaceFacts) -> Verdict:
+    """Secrets that servers read at their start. It is no matter whether the operator may read
+    them: what it may not it cannot know about."""
+    waits = "Until then no new server can start"
+    pending = ""
+    for reference in vllm.secrets:
+        name = f"Secret {namespace}/{reference.name}"
+        secret = known.secrets.get(reference.name)
+        if secret is None:
+            pending = pending or f"{name} has not been looked up yet"
+        elif secret.state is SecretState.MISSING:
+            return no("SecretNotFound", f"there is no {name}; create it. {waits}")
+        elif secret.state is SecretState.PRESENT and reference.key not in secret.keys:
+            return no("SecretKeyNotFound", f"{name} has no key {reference.key}; add it. {waits}")
+    if pending:
+        return unknown(PENDING, pending)
+    return yes("ResolvedRefs", "everything that the servers need is there")
 
 
 def _resolve_secret(

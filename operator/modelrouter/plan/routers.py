@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelrouter.api.manifests import Key, Manifests
+from modelrouter.api.pool_name import adapter_of, pool_of
 from modelrouter.api.problems import Problem
 from modelrouter.api.router_config import RouterConfig, content_version
 from modelrouter.plan.planner import PlannedRoutes, RouterPlanner
@@ -80,7 +81,12 @@ def _check_routes(
             location: tuple[int | str, ...] = ("spec", "models", spec.models.index(model))
             problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
         for pool in outcome.missing_pools:
-            text = f"there is no ModelPool {namespace}/{pool}; apply it, or remove it here"
+            text = f"there is no ModelPool {namespace}/{pool_of(pool)}; apply it, or remove it here"
+            if (namespace, pool_of(pool)) in manifests.pools:
+                text = (
+                    f"ModelPool {namespace}/{pool_of(pool)} has no adapter {adapter_of(pool)}; add "
+                    "it to spec.vllm.loraAdapters there, or remove it here"
+                )
             location = ("spec", "pools", spec.pools.index(pool))
             problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
 

@@ -19,7 +19,7 @@ SHARD_LIMIT = 200 * 1024
 """Bytes of entries in one shard: few shards, and still little to send for a small change."""
 
 Entries = Mapping[str, str]
-"""Text by key: `pool.<name>` and `route.<name>`."""
+"""Text by key: `pool.<name>`, `pool.<name>_<adapter>` and `route.<name>`."""
 Shards = Mapping[int, Entries]
 """Entries by the shard's index."""
 
@@ -40,13 +40,19 @@ class Write:
 
 
 def pool_key(name: str) -> str:
-    """The key of a pool's entry."""
-    return _POOL + name
+    """The key of a pool's entry. Keys of ConfigMaps have no `/`, names of pools no `_`."""
+    return _POOL + name.replace("/", "_", 1)
 
 
 def route_key(name: str) -> str:
     """The key of a route's entry."""
     return _ROUTE + name
+
+
+def named(key: str) -> str:
+    """The pool or route that an entry is about."""
+    kind, _, name = key.partition(".")
+    return name.replace("_", "/", 1) if kind == "pool" else name
 
 
 def entry(config: PoolConfig | RouteConfig) -> str:
@@ -103,7 +109,7 @@ def document(entries: Entries, router: str = "", namespace: str = "") -> dict[st
     routes: dict[str, Any] = {}
     for key, text in sorted(entries.items()):
         section = pools if key.startswith(_POOL) else routes
-        section[key.partition(".")[2]] = read_entry(key, text)
+        section[named(key)] = read_entry(key, text)
     return {
         "format": FORMAT,
         "version": version(entries),

@@ -8,12 +8,14 @@ from itertools import islice
 from typing import Any
 
 from modelrouter.api.pool import ModelPool
+from modelrouter.api.pool_name import adapter_of, adapter_pool, pool_of
 from modelrouter.api.route import ModelRoute
 from modelrouter.api.router_config import RouteConfig, RuleConfig
 from modelrouter.plan.facts import NamespaceFacts, Programming, RouterFacts, Subject
 from modelrouter.plan.naming import child_name, router_url
 from modelrouter.plan.planner import RouteOutcome
 from modelrouter.plan.pool_status import PoolFacts, invalid_spec, observed, pool_status
+from modelrouter.plan.pools import has_adapter
 from modelrouter.plan.references import resolve
 from modelrouter.plan.transitions import Event, transitions
 from modelrouter.plan.verdicts import (
@@ -118,7 +120,7 @@ def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
     namespace = facts.subject.namespace
     problems: list[Verdict] = []
     pending: list[Verdict] = []
-    for name in route.spec.pools:
+    for name in route.spec.model_pools:
         label = f"ModelPool {namespace}/{name}"
         if name not in facts.pools:
             text = f"there is no {label}; create it, or take it out of spec.pools"
@@ -128,6 +130,12 @@ def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
         if pool is None:
             problems.append(no("PoolInvalid", f"{label} is invalid; its own status says why"))
             continue
+        for adapter in _missing_adapters(route, pool):
+            text = (
+                f"{label} has no adapter {adapter}; add it to its spec.vllm.loraAdapters, or take "
+                f"{adapter_pool(name, adapter)} out of spec.pools"
+            )
+            problems.append(no("AdapterNotFound", text))
         found = resolve(pool, facts.known)
         if not found.holds:
             named = Verdict(found.status, found.reason, f"{label}: {found.message}")
@@ -137,6 +145,11 @@ def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
     if pending:
         return unknown(PENDING, listed([verdict.message for verdict in pending]))
     return yes("ResolvedRefs", "all pools are there, and all that they refer to")
+
+
+def _missing_adapters(route: ModelRoute, pool: ModelPool) -> list[str]:
+    named = [n for n in route.spec.pools if pool_of(n) == pool.metadata.name and adapter_of(n)]
+    return [adapter_of(name) for name in named if not has_adapter(pool, adapter_of(name))]
 
 
 def _programmed(facts: RouteFacts, route: ModelRoute) -> Verdict:
@@ -198,7 +211,7 @@ def _usable(rule: RuleConfig) -> list[str]:
 
 def _pool_ready(facts: RouteFacts, name: str) -> bool | None:
     """Whether a pool has an endpoint that gets requests; None: nobody knows yet."""
-    pool = facts.pools.get(name)
+    pool = facts.pools.get(pool_of(name))
     if pool is None or resolve(pool, facts.known).status == "False":
         return False
     counts = observed([facts.router], name)

@@ -11,7 +11,8 @@ from pydantic import SecretBytes
 
 from modelrouter.api.manifests import Key, Manifests, load_manifests
 from modelrouter.api.metadata import ObjectMeta
-from modelrouter.api.pool import ModelPool
+from modelrouter.api.pool import ModelPool, Source
+from modelrouter.api.pool_name import pool_of
 from modelrouter.api.problems import Problem
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.api.secret import Secret
@@ -69,7 +70,7 @@ class Draft:
             name
             for key, route in self.manifests.routes.items()
             if key[0] == namespace and route.spec.router == router
-            for name in route.spec.pools
+            for name in route.spec.model_pools
         }
         pools = self.manifests.pools
         return {name: pools[namespace, name] for name in used if (namespace, name) in pools}
@@ -161,17 +162,25 @@ class Publisher:
         return write_json(self._files.config, config.document()) or new_secrets
 
 
+_ONLY_IN_A_CLUSTER: Mapping[Source, str] = {
+    "service": "a Service is only found inside its cluster",
+    "vllm": "model servers are only run in a cluster, by the operator",
+}
+
+
 def unreachable_pools(manifests: Manifests, config: RouterConfig) -> list[Problem]:
     """Pools whose endpoints only a cluster knows."""
-    text = (
-        "a Service is only found inside its cluster; name endpoints here, or simulate the pool "
-        "with --simulate. Until then no request is sent to this pool"
-    )
-    return [
-        manifests.locate("ModelPool", (config.namespace, name), ("spec", "service"), text)
-        for name, pool in config.pools.items()
-        if pool.service is not None
-    ]
+    names = {pool_of(name) for name, pool in config.pools.items() if pool.service is not None}
+    found = []
+    for name in sorted(names):
+        key = (config.namespace, name)
+        source = manifests.pools[key].spec.source
+        text = (
+            f"{_ONLY_IN_A_CLUSTER[source]}; name endpoints here, or simulate the pool with "
+            "--simulate. Until then no request is sent to this pool"
+        )
+        found.append(manifests.locate("ModelPool", key, ("spec", source), text))
+    return found
 
 
 def add_secrets(manifests: Manifests, namespace: str, values: SecretValues) -> None:

@@ -123,15 +123,16 @@ class Simulations:
         others = [address for address in addresses if address not in own]
         if any(await asyncio.gather(*(self.reachable(*address) for address in others))):
             return None
-        movable = spec.provider is not None or spec.service is not None
+        movable = spec.source != "endpoints"
         in_place = not movable and all(_can_listen(host) for host, _ in addresses)
         places = addresses[:_MOST_SERVERS]
         if not in_place:
-            places = [("127.0.0.1", self.choose_port()) for _ in places or (None,)]
+            number = len(places) or min(_replicas(spec), _MOST_SERVERS)
+            places = [("127.0.0.1", self.choose_port()) for _ in range(number)]
         # A provider is further away than a server of one's own, and so is everything it says.
         first, per_token = (120, 10) if spec.provider is not None else (40, 6)
         servers = tuple(
-            Server(name, index, (spec.model,), host, port, first, per_token, spec.context_window)
+            Server(name, index, _models(spec), host, port, first, per_token, spec.context_window)
             for index, (host, port) in enumerate(places)
         )
         return Simulation(servers, overrides=not in_place or len(places) < len(addresses))
@@ -140,12 +141,23 @@ class Simulations:
 def pool_addresses(spec: ModelPoolSpec) -> list[tuple[str, int]]:
     """Host and port of everything on this network that may answer for the pool.
 
-    A Service has none: it is a name inside some cluster.
+    A Service has none: it is a name inside some cluster, and so are servers that run there.
     """
     if spec.provider is not None:
         url = urlsplit(spec.provider.url)
         return [(url.hostname or "", url.port or (443 if url.scheme == "https" else 80))]
     return [split_address(address) for address in spec.endpoints or ()]
+
+
+def _models(spec: ModelPoolSpec) -> tuple[str, ...]:
+    """What a server of the pool serves: its model, and adapters by their names."""
+    adapters = spec.vllm.lora_adapters if spec.vllm is not None else ()
+    return (spec.model, *(adapter.name for adapter in adapters))
+
+
+def _replicas(spec: ModelPoolSpec) -> int:
+    """How many servers stand in for those of a cluster; at least one, so that it can be used."""
+    return max(1, spec.vllm.replicas or 1) if spec.vllm is not None else 1
 
 
 def _can_listen(host: str) -> bool:
@@ -155,4 +167,4 @@ def _can_listen(host: str) -> bool:
 
 def _identity(spec: ModelPoolSpec) -> object:
     """What decides whether and how a pool is simulated."""
-    return (spec.model, spec.endpoints, spec.provider, spec.service)
+    return (spec.model, spec.endpoints, spec.provider, spec.service, spec.vllm)

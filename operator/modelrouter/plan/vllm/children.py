@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelrouter.api.pool import ModelPool
+from modelrouter.plan.scaling.keda import plan_scaled_object
 from modelrouter.plan.vllm.cache import plan_cache
 from modelrouter.plan.vllm.deployment import plan_deployment
 from modelrouter.plan.vllm.disruption import plan_disruption_budget
@@ -10,12 +11,14 @@ from modelrouter.plan.vllm.naming import Object
 from modelrouter.plan.vllm.services import plan_adapter_service, plan_service
 
 
-def plan_pool_children(pool: ModelPool, *, replicas: int | None = None) -> list[Object]:
+def plan_pool_children(
+    pool: ModelPool, *, replicas: int | None = None, keda_url: str = ""
+) -> list[Object]:
     """The objects of a pool with `vllm`, in the order in which they should come to be.
 
-    `replicas` is what the built-in autoscaler says. None: `spec.vllm.replicas`, or the least that
-    `autoscaling` allows. With KEDA the number of replicas is not planned at all. A pool with
-    another source has no objects.
+    `replicas` is what an autoscaled pool should have. None: the least that `autoscaling` allows, or
+    with KEDA nothing at all, once KEDA has set a number. `keda_url` is where KEDA reaches the
+    operator; empty: there is no KEDA. A pool with another source has no objects.
     """
     vllm = pool.spec.vllm
     if vllm is None:
@@ -26,4 +29,5 @@ def plan_pool_children(pool: ModelPool, *, replicas: int | None = None) -> list[
         *(plan_adapter_service(pool, adapter) for adapter in vllm.lora_adapters),
         plan_disruption_budget(pool),
         plan_deployment(pool, vllm, replicas),
+        *([scaled] if (scaled := plan_scaled_object(pool, keda_url)) else []),
     ]

@@ -42,5 +42,5 @@ def _replicas(vllm: Vllm, told: int | None) -> int | None:
     if vllm.autoscaling is None:
         return 1 if vllm.replicas is None else vllm.replicas
     if vllm.autoscaling.engine is ScalingEngine.KEDA:
-        return None
+        return told
     return vllm.autoscaling.min_replicas if told is None else told

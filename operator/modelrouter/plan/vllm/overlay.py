@@ -53,7 +53,7 @@ def overlaid(template: Mapping[str, Any], overlay: PodTemplate) -> dict[str, Any
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """An object with the fields of a patch. Neither is changed; the result shares nothing."""
     if patch.get(_DIRECTIVE) == "replace":
-        return _plain({name: value for name, value in patch.items() if name != _DIRECTIVE})
+        return merge({}, {name: value for name, value in patch.items() if name != _DIRECTIVE})
     merged = {name: copy.deepcopy(value) for name, value in base.items()}
     if _ACTIONS & patch.keys():
         merged = {

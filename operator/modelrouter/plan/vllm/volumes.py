@@ -21,7 +21,8 @@ def plan_volumes(pool: str, vllm: Vllm) -> tuple[list[Object], list[Object]]:
     cache: Object = {"name": _CACHE, "emptyDir": {}}
     if vllm.cache is not None:
         cache = {"name": _CACHE, "persistentVolumeClaim": {"claimName": cache_name(pool)}}
-    volumes, mounts = [cache], [{"name": _CACHE, "mountPath": CACHE_DIR}]
+    volumes: list[Object] = [cache]
+    mounts: list[Object] = [{"name": _CACHE, "mountPath": CACHE_DIR}]
     for claim in claims(vllm):
         name = _volume_name(claim)
         source = {"claimName": claim, "readOnly": True}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from modelrouter.api.router_config import FORMAT
 from modelrouter.kube.resources import Object, name_of
-from modelrouter.plan.shards import digest, merged, pool_key, read_entry, version_of
+from modelrouter.plan.shards import digest, merged, named, pool_key, read_entry, version_of
 
 
 class _Entry(NamedTuple):
@@ -54,8 +54,8 @@ class Documents:
             if entry is None or entry.text != text:
                 entry = _Entry(text, digest(text), read_entry(key, text))
             known[key] = entry
-            kind, _, name = key.partition(".")
-            (pools if kind == "pool" else routes)[name] = entry.value
+            section = pools if key.startswith(pool_key("")) else routes
+            section[named(key)] = entry.value
         self._known = known
         return {
             "format": FORMAT,
