@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelrouter.api.autoscaling import TargetMetric
+from modelrouter.api.pool_name import pool_of
 from modelrouter.plan.facts import PoolLoad
-
-ADAPTER_SEPARATOR = "/"
-"""Between the names of a pool and of one of its adapters, where a router tells of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +51,6 @@ class Load:
     def complete(self) -> bool:
         """Whether the figures are the whole load."""
         return not self.missing
-
-
-def pool_of(name: str) -> str:
-    """The pool that a name in a router's configuration is about: an adapter belongs to its pool."""
-    return name.partition(ADAPTER_SEPARATOR)[0]
 
 
 def measure(

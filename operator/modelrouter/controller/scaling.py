@@ -1,0 +1,140 @@
+"""The built-in autoscaler at work: keeps the state of each pool, and says when it has turned.
+
+It writes nothing itself: who reconciles a pool asks `desired`. All that it remembers is in memory;
+a new leader takes over the replicas of the Deployment and takes none away before it has seen a
+whole `scaleDownDelay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from modelrouter.api.autoscaling import Autoscaling, ScalingEngine
+from modelrouter.api.manifests import Key
+from modelrouter.api.pool_name import pool_of
+from modelrouter.controller.loads import Loads, autoscaling_of
+from modelrouter.controller.snapshot import Snapshot
+from modelrouter.plan.scaling.deciding import ScalerState, begin, decide
+from modelrouter.plan.scaling.load import Load
+from modelrouter.plan.scaling.telling import scaling_event, scaling_status
+from modelrouter.plan.transitions import Event
+from modelrouter.plan.vllm.times import startup_seconds
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 1.0
+"""How often every pool is looked at, beside every time that a router tells another load."""
+PULL_SECONDS = 600
+"""What a first replica may need beyond its `startupTimeout`, for a node and for its image."""
+
+
+Replicas = Callable[[Key], int | None]
+"""Gives the `spec.replicas` of a pool's Deployment; None: there is none."""
+Turned = Callable[[Key, Event | None], None]
+"""Takes a pool whose number of replicas or reason is another, and what to tell people."""
+
+
+class Scaler:
+    """The built-in autoscaler of one term. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        loads: Loads,
+        replicas: Replicas,
+        turned: Turned,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._snapshot = snapshot
+        self._loads = loads
+        self._replicas = replicas
+        self._turned = turned
+        self._clock = clock
+        self._states: dict[Key, ScalerState] = {}
+        self._latest: dict[Key, Load] = {}
+        self.changes = {"up": 0, "down": 0}
+        """How often the number of replicas went up and down."""
+
+    async def run(self) -> None:
+        """Look at all pools again and again, until cancelled."""
+        while True:
+            self.look_at_all()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def desired(self, pool: Key) -> int | None:
+        """How many replicas a pool should have; None: that is not the built-in autoscaler's."""
+        spec = autoscaling_of(self._snapshot, pool)
+        if spec is None or spec.engine is not ScalingEngine.BUILT_IN:
+            return None
+        return self._state(pool, spec).replicas
+
+    def status(self, pool: Key) -> dict[str, Any] | None:
+        """`status.autoscaling` of a pool; None: it is not scaled by the operator."""
+        spec = autoscaling_of(self._snapshot, pool)
+        if spec is None or spec.engine is not ScalingEngine.BUILT_IN:
+            return None
+        state = self._state(pool, spec)
+        return scaling_status(state) if state.message else None
+
+    def load_changed(self, router: Key, pools: Iterable[str]) -> None:
+        """A router pod tells another load of these pools or adapters."""
+        for name in {pool_of(name) for name in pools}:
+            self._look_at((router[0], name))
+
+    def look_at_all(self) -> None:
+        """Decide on every pool."""
+        for pool in list(self._snapshot.pools):
+            self._look_at(pool)
+        for pool in [pool for pool in self._states if pool not in self._snapshot.pools]:
+            self._forget(pool)
+
+    def replicas_wanted(self) -> Mapping[tuple[str, ...], float]:
+        """For metrics: how many replicas are wanted, by namespace and pool."""
+        return {pool: float(state.replicas) for pool, state in self._states.items()}
+
+    def loads_seen(self) -> Mapping[tuple[str, ...], float]:
+        """For metrics: requests under way or waiting, by namespace and pool."""
+        return {pool: float(load.requests) for pool, load in self._latest.items()}
+
+    def _state(self, pool: Key, spec: Autoscaling) -> ScalerState:
+        state = self._states.get(pool)
+        if state is None:
+            live = self._replicas(pool)
+            state = begin(live if live is not None else spec.min_replicas, self._clock())
+            self._states[pool] = state
+        return state
+
+    def _look_at(self, pool: Key) -> None:
+        spec = autoscaling_of(self._snapshot, pool)
+        if spec is None or spec.engine is not ScalingEngine.BUILT_IN:
+            self._forget(pool)
+            return
+        vllm = self._snapshot.pools[pool].model.spec.vllm  # type: ignore[union-attr]
+        before, load = self._state(pool, spec), self._loads.of(pool, spec)
+        startup = startup_seconds(vllm) + PULL_SECONDS if vllm is not None else 0
+        after = decide(spec, before, load, self._clock(), startup)
+        self._states[pool], self._latest[pool] = after, load
+        if before.replicas != after.replicas:
+            self.changes["up" if after.replicas > before.replicas else "down"] += 1
+            log.info(
+                "scaling",
+                pool="/".join(pool),
+                before=before.replicas,
+                after=after.replicas,
+                because=after.message,
+            )
+        if (before.replicas, before.reason, before.message) != (
+            after.replicas,
+            after.reason,
+            after.message,
+        ):
+            self._turned(pool, scaling_event(before, after))
+
+    def _forget(self, pool: Key) -> None:
+        self._states.pop(pool, None)
+        self._latest.pop(pool, None)
