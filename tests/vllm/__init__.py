@@ -1,0 +1,1 @@
+"""The real vLLM under the operator and the router: `make test-vllm`."""
