@@ -33,8 +33,9 @@ PULL_SECONDS = 600
 """What a first replica may need beyond its `startupTimeout`, for a node and for its image."""
 
 
-Replicas = Callable[[Key], int | None]
-"""Gives the `spec.replicas` of a pool's Deployment; None: there is none."""
+Replicas = Callable[[Key], tuple[int, bool] | None]
+"""Gives the `spec.replicas` of a pool's Deployment, and whether the operator owns that field; None:
+there is no Deployment."""
 Turned = Callable[[Key, Event | None], None]
 """Takes a pool whose number of replicas or reason is another, and what to tell people."""
 
@@ -67,10 +68,19 @@ class Scaler:
             await asyncio.sleep(TICK_SECONDS)
 
     def desired(self, pool: Key) -> int | None:
-        """How many replicas a pool should have; None: that is not the built-in autoscaler's."""
+        """How many replicas to apply to a pool's Deployment; None: leave them as they are.
+
+        Only of pools with `autoscaling`. With KEDA the operator names a number until KEDA has set
+        another, because a field that nobody names any more falls back to its default, which is 1.
+        """
         spec = autoscaling_of(self._snapshot, pool)
-        if spec is None or spec.engine is not ScalingEngine.BUILT_IN:
+        if spec is None:
             return None
+        if spec.engine is not ScalingEngine.BUILT_IN:
+            live = self._replicas(pool)
+            if live is None:
+                return spec.min_replicas
+            return live[0] if live[1] else None
         return self._state(pool, spec).replicas
 
     def status(self, pool: Key) -> dict[str, Any] | None:
@@ -105,7 +115,7 @@ class Scaler:
         state = self._states.get(pool)
         if state is None:
             live = self._replicas(pool)
-            state = begin(live if live is not None else spec.min_replicas, self._clock())
+            state = begin(live[0] if live is not None else spec.min_replicas, self._clock())
             self._states[pool] = state
         return state
 

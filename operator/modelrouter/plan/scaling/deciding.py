@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from modelrouter.api.autoscaling import Autoscaling
+from modelrouter.plan.scaling.highest import Highest, Mark
 from modelrouter.plan.scaling.load import Load
 
 TOLERANCE = 0.1
@@ -36,24 +37,13 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
-    """How many replicas the load asked for, within no bounds, and until when it did."""
-
-    until: float
-    replicas: int
-
-
-@dataclass(frozen=True, slots=True)
 class ScalerState:
     """What the autoscaler remembers of one pool. Times are seconds of any clock."""
 
     replicas: int
     """How many are wanted."""
-    history: tuple[Recommendation, ...]
-    """Recommendations of the window, oldest first. Each is larger than all that follow it, as no
-    other can be the highest any more: so there are few, whatever the length of the window."""
-    latest: int
-    """The last recommendation: it holds until the next one."""
+    history: Highest
+    """What the load asked for, within no bounds, in the last `scaleDownDelay`."""
     missing_since: float | None = None
     """Since when figures are missing; None: none is."""
     woken: float | None = None
@@ -65,7 +55,7 @@ class ScalerState:
 
 def begin(replicas: int, now: float) -> ScalerState:
     """Take over a pool that runs so many replicas: they have been needed until now."""
-    return ScalerState(replicas, (Recommendation(now, replicas),), replicas)
+    return ScalerState(replicas, Highest((Mark(now, replicas),), replicas))
 
 
 def decide(
@@ -82,21 +72,15 @@ def decide(
     wanted = recommend(spec, state.replicas, load)
     if woken is not None:
         wanted = max(wanted, 1)
-    # The last recommendation has held until now.
-    history = _remember(state.history, Recommendation(now, state.latest))
-    history = _remember(history, Recommendation(now, wanted))
-    oldest = now - spec.scale_down_seconds
-    history = tuple(entry for entry in history if entry.until > oldest)
-    highest = history[0].replicas
+    history = state.history.then(wanted, now, spec.scale_down_seconds)
+    highest = int(history.figure)
     replicas = min(max(highest, spec.min_replicas), spec.max_replicas)
     missing_since = None
     if not load.complete:
         missing_since = now if state.missing_since is None else state.missing_since
     if state.replicas == 0 < replicas:
         woken = now
-    after = ScalerState(
-        replicas, history, wanted, missing_since, woken, state.reason, state.message
-    )
+    after = ScalerState(replicas, history, missing_since, woken, state.reason, state.message)
     reason = _reason(spec, after, highest, now)
     if (reason, replicas) == (state.reason, state.replicas) and state.message:
         return after
@@ -118,15 +102,6 @@ def recommend(spec: Autoscaling, replicas: int, load: Load) -> int:
     if not load.complete:
         wanted = max(wanted, replicas)
     return wanted
-
-
-def _remember(
-    history: tuple[Recommendation, ...], entry: Recommendation
-) -> tuple[Recommendation, ...]:
-    kept = len(history)
-    while kept and history[kept - 1].replicas <= entry.replicas:
-        kept -= 1
-    return (*history[:kept], entry)
 
 
 def _reason(spec: Autoscaling, state: ScalerState, highest: int, now: float) -> Reason:

@@ -107,7 +107,7 @@ def test_a_replica_that_still_starts_is_not_given_up_because_nobody_waits_any_mo
     assert states[369].replicas == 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     every=st.integers(1, 299),
     lasting=st.integers(1, 60),
@@ -120,11 +120,11 @@ def test_a_steady_trickle_never_makes_it_flap(
     asked = spec(minReplicas=0, target={target: 10}, scaleDownDelay="5m")
 
     def load(second: int) -> Load:
-        requests = sum(1 for begun in range(second - lasting + 1, second + 1) if begun % every == 0)
+        requests = second // every - (second - lasting) // every
         amount = {"runningRequests": float(requests), "kvCachePercent": requests / 10}
         return Load(requests, 0, amount.get(target, 0.0))
 
-    states = drive(asked, load, range(4 * HOUR), start=start)
+    states = drive(asked, load, range(2 * HOUR), start=start)
     later = changes(states[HOUR:])
     # Overlapping requests may need more than one replica, but always the same number.
     assert len(later) == 1
@@ -152,7 +152,7 @@ def test_whatever_the_load_fewer_come_only_after_a_window_in_which_fewer_were_en
     asked = spec(minReplicas=0, scaleDownDelay="1m")
     states = drive(asked, lambda s: running(loads[s // 10]), range(len(loads) * 10), start)
     for second, (before, after) in enumerate(itertools.pairwise(states), start=1):
-        assert len(after.history) <= 22
+        assert len(after.history.marks) <= 22
         if after.replicas < before.replicas:
             window = [min(math.ceil(loads[s // 10] / 10), 10) for s in range(second - 59, second)]
             assert second >= 60
