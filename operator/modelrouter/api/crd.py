@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from modelrouter.api.admission import VALIDATIONS
+from modelrouter.api.admission import VALIDATIONS, Cel
 from modelrouter.api.metadata import API_VERSION
-from modelrouter.api.pool import ModelPool, ModelPoolSpec
+from modelrouter.api.pool import RUNNABLE_NAME, RUNNABLE_NAME_RULE, ModelPool, ModelPoolSpec
 from modelrouter.api.route import ModelRoute, ModelRouteSpec
 from modelrouter.api.status import ModelPoolStatus, ModelRouteStatus
 from modelrouter.api.structural import structural_schema
@@ -53,6 +53,8 @@ class _Kind:
     columns: tuple[_Column, ...]
     scale: Mapping[str, str] | None = None
     """Where `kubectl scale` and autoscalers find their fields; None: they have nothing to do."""
+    rules: tuple[Cel, ...] = ()
+    """Rules about the whole resource."""
 
     @property
     def plural(self) -> str:
@@ -94,6 +96,12 @@ _KINDS = (
             _AGE,
             _Column("Zone", ".spec.zone", priority=1, description="Where prompts are processed"),
             _WHY,
+        ),
+        rules=(
+            Cel(
+                f"!has(self.spec.vllm) || self.metadata.name.matches('{RUNNABLE_NAME}')",
+                RUNNABLE_NAME_RULE,
+            ),
         ),
         scale={
             "specReplicasPath": ".spec.vllm.replicas",
@@ -163,7 +171,8 @@ def _resource_schema(kind: _Kind) -> dict[str, Any]:
             {
                 "rule": "size(self.metadata.name) <= 63",
                 "message": "metadata.name has at most 63 characters",
-            }
+            },
+            *(rule.document() for rule in kind.rules),
         ],
         "properties": {
             "apiVersion": {"description": _API_VERSION, **text},

@@ -9,9 +9,6 @@ from pydantic import AfterValidator, Field
 from modelrouter.api.admission import Cel, Keywords
 from modelrouter.api.strictness import StrictModel
 
-OWN_LABELS = "modelrouter.dev/"
-"""Part of the keys of labels by which pods are found; `app.kubernetes.io/` ones are, too."""
-
 _OWN_LABEL = "labels of modelrouter.dev and app.kubernetes.io are the operator's; take them out"
 _LISTS_BY_NAME = ("containers", "initContainers", "volumes", "imagePullSecrets")
 
@@ -51,7 +48,9 @@ class PodMetadata(StrictModel):
         ),
     ] = {}
     """Further labels."""
-    annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)
+    ] = {}
     """Further annotations."""
 
 
@@ -63,6 +62,7 @@ class PodTemplate(StrictModel):
     """Labels and annotations."""
     spec: Annotated[
         dict[str, Any],
+        Field(max_length=64),
         AfterValidator(_mergeable),
         Keywords({"x-kubernetes-preserve-unknown-fields": True}),
     ] = {}

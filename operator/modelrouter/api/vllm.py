@@ -60,6 +60,17 @@ _OWN_FLAG = (
 _OWN_FLAG_RULE = "this flag is the operator's; use the fields of spec.vllm"
 
 
+def _like(pattern: str, rule: str) -> AfterValidator:
+    """The text matches a pattern as a whole."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(rule)
+        return text
+
+    return AfterValidator(check)
+
+
 def _checked_args(args: list[str]) -> list[str]:
     for arg in args:
         if re.fullmatch(_OWN_FLAG, arg):
@@ -79,7 +90,7 @@ def _amount(value: object) -> str:
 
 
 Amount = Annotated[
-    str,
+    int | str,
     BeforeValidator(_amount),
     Keywords({"x-kubernetes-int-or-string": True, "maxLength": 28}),
     Cel(
@@ -132,7 +143,7 @@ class LoraAdapter(StrictModel):
 
     name: Annotated[
         str,
-        Field(pattern=ADAPTER_NAME),
+        _like(ADAPTER_NAME, _ADAPTER_RULE),
         Matching(ADAPTER_NAME, _ADAPTER_RULE, 63),
     ]
     """Its name, by which vLLM and routes know it."""
@@ -150,7 +161,7 @@ class AccessMode(StrEnum):
 class Cache(StrictModel):
     """A volume, shared by all replicas, that holds what was downloaded from Hugging Face."""
 
-    size: Annotated[str, Field(pattern=_SIZE), Matching(_SIZE, _SIZE_RULE, 28)]
+    size: Annotated[str, _like(_SIZE, _SIZE_RULE), Matching(_SIZE, _SIZE_RULE, 28)]
     """Its size, such as 100Gi."""
     storage_class_name: ObjectName | None = None
     """Its storage class. Default: the cluster's."""
@@ -174,7 +185,7 @@ class Vllm(StrictModel):
         )
     )
 
-    image: Annotated[str, Field(pattern=_IMAGE), Matching(_IMAGE, _IMAGE_RULE, 512)]
+    image: Annotated[str, _like(_IMAGE, _IMAGE_RULE), Matching(_IMAGE, _IMAGE_RULE, 512)]
     """The image, with `vllm` in its path."""
     source: ModelSource | None = None
     """Where the model's files are: `hf://org/name`, `hf://org/name@revision`, `pvc://claim/path`

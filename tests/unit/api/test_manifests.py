@@ -59,8 +59,8 @@ def said(text: str) -> str:
         ("outlierDetection: {maxEjectionPercent: 101}", "less than or equal to 100"),
         ("loadBalancing: Random", "spec.loadBalancing: Input should be 'LeastRequest'"),
         ("maxConcurrentRequests: 0", "spec.maxConcurrentRequests: Input should be greater"),
-        ("provider: {kind: OpenAI}", "spec: exactly one of service, provider and endpoints is "
-         "needed; found provider and endpoints"),
+        ("provider: {kind: OpenAI}", "spec: exactly one of vllm, service, provider and endpoints "
+         "is needed; found provider and endpoints"),
         ("service: {name: s, port: 80}", "found service and endpoints"),
         ("dataClasses: [Top Secret]", "spec.dataClasses[0]: a name has at most 63 lower-case"),
     ],
@@ -72,7 +72,7 @@ def test_a_pool_that_is_wrong_says_where_and_what_would_be_right(line: str, mess
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("zone: eu", "exactly one of service, provider and endpoints is needed; found none"),
+        ("zone: eu", "exactly one of vllm, service, provider and endpoints is needed; found none"),
         ("service: {name: S, port: 80}", "spec.service.name: a name has at most 63 lower-case"),
         ("service: {name: s}", "spec.service.port: this field is required"),
         ("service: {name: s, port: 0}", "spec.service.port: write the Service's port as a number"),
