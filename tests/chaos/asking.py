@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ SILENCE_SECONDS = 40.0
 """After so long without a byte a request hangs. Above all limits of the route."""
 STREAM_TOKENS = (10, 30, 60, 200)
 WHOLE_TOKENS = (5, 20)
+"""Lengths of answers, of which each request draws one."""
 OFFICIAL_EVERY = 15
 """Requests of which one is asked by OpenAI's client, which costs more than all the others'."""
 _CONNECTS = 12
@@ -31,8 +33,18 @@ _TICK_SECONDS = 0.005
 class Asking:
     """Requests at a rate for as long as the context lasts, from a thread of its own."""
 
-    def __init__(self, base_url: str, model: str, *, rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        rate: float,
+        seed: int = 0,
+        stream_tokens: Sequence[int] = STREAM_TOKENS,
+        whole_tokens: Sequence[int] = WHOLE_TOKENS,
+    ) -> None:
         self._base_url, self._model, self._rate = base_url, model, rate
+        self._stream_tokens, self._whole_tokens = stream_tokens, whole_tokens
         self._dice = random.Random(f"questions {seed}")
         self._prefix = f"chaos-{seed}-{int(time.time())}"
         self.samples: list[Sample] = []
@@ -73,7 +85,9 @@ class Asking:
                 while number < (time.monotonic() - began) * self._rate:
                     number += 1
                     streamed = number % 2 == 0
-                    tokens = self._dice.choice(STREAM_TOKENS if streamed else WHOLE_TOKENS)
+                    tokens = self._dice.choice(
+                        self._stream_tokens if streamed else self._whole_tokens
+                    )
                     question = Question(number, self._model, tokens, streamed)
                     uses_official = number % OFFICIAL_EVERY == 0
                     task = asyncio.create_task(

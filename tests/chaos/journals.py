@@ -16,7 +16,7 @@ from cluster.node.workloads import MODEL_PORT
 
 Object = dict[str, Any]
 
-_EVERY_SECONDS = 2.0
+EVERY_SECONDS = 2.0
 _LAST = 150
 """Requests that one server may receive between two looks."""
 
@@ -36,8 +36,10 @@ class Visit:
 class Journals:
     """Looks into the servers' journals for as long as the context lasts."""
 
-    def __init__(self, servers: Callable[[], list[Object]]) -> None:
-        self._servers = servers
+    def __init__(
+        self, servers: Callable[[], list[Object]], *, every: float = EVERY_SECONDS
+    ) -> None:
+        self._servers, self._every = servers, every
         self._pods: list[Object] = []
         self.visits: dict[str, dict[tuple[str, float], Visit]] = {}
         """By request id, then by pod and start."""
@@ -59,7 +61,7 @@ class Journals:
         self._look()
 
     def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
+        while not self._stop.wait(self._every):
             self._look()
 
     def _look(self) -> None:

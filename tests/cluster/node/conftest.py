@@ -11,6 +11,7 @@ import pytest
 from cluster.conftest import unavailable
 from cluster.kubernetes.access import Kubernetes
 from cluster.node.installation import RELEASE, SYSTEM, Routed, install_operator
+from cluster.node.pools import Pools, pretend_gpus
 from cluster.node.workloads import Workloads
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
@@ -33,6 +34,13 @@ def workloads(kubernetes: Kubernetes, namespace: str) -> Workloads:
     """Pods and Services in a namespace that lets in restricted pods only."""
     kubernetes.kubectl("label", "namespace", namespace, _RESTRICTED)
     return Workloads(kubernetes, namespace)
+
+
+@pytest.fixture
+def pools(operator: None, workloads: Workloads) -> Pools:
+    """Pools with `vllm`, on a node that says it has GPUs."""
+    pretend_gpus(workloads.kubernetes)
+    return Pools(workloads)
 
 
 @pytest.fixture(scope="session")
