@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from modelrouter.api.pool import ModelPool
-from modelrouter.plan.scaling.keda import plan_scaled_object
 from modelrouter.plan.vllm.cache import plan_cache
 from modelrouter.plan.vllm.deployment import plan_deployment
 from modelrouter.plan.vllm.disruption import plan_disruption_budget
 from modelrouter.plan.vllm.naming import Object
+from modelrouter.plan.vllm.scaled_object import plan_scaled_object
 from modelrouter.plan.vllm.services import plan_adapter_service, plan_service
 
 
