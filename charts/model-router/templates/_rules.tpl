@@ -26,9 +26,15 @@ allowed by `resourceNames`; one of all of them is not.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch]
+# The operator deletes no claim, the garbage collector does. But where admission guards owners, as on
+# OpenShift, only who may delete an object may say whose it is.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch, delete]
+# `patch` is for labels: which adapters a model server has loaded.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, patch]
 {{- if .Values.keda.enabled }}
 - apiGroups: [keda.sh]
   resources: [scaledobjects]

@@ -48,6 +48,12 @@ class Writer:
             "apply", resource, lambda: self._client.apply(resource, dict(wanted))
         )
 
+    async def merge(self, resource: Resource, patch: Object) -> Object:
+        """Merge a patch into an object; with a `uid` in its metadata, only into that one."""
+        return await self._write(
+            "merge", resource, lambda: self._client.merge(resource, dict(patch))
+        )
+
     async def apply_status(self, resource: Resource, wanted: Object) -> Object:
         """The same for a status."""
         return await self._write(

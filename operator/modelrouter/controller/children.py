@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from modelrouter.api.manifests import Key
 from modelrouter.controller.index import Index
@@ -42,50 +42,59 @@ def trim_child(obj: Object) -> Object:
 
 
 class ChildStore:
-    """Children of one kind."""
+    """Children of one kind, by the parent that a label of theirs names."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        label: str = ROUTER,
+        trim: Callable[[Object], Object] = trim_child,
+    ) -> None:
         self.resource = resource
-        self._objects = ObjectStore(trim_child)
-        self._by_router = Index()
+        self._label = label
+        self._objects = ObjectStore(trim)
+        self._by_parent = Index()
 
     def get(self, key: Key) -> Object | None:
         """One child."""
         return self._objects.get(key)
 
-    def of(self, router: Key) -> list[Object]:
-        """The children of a router, by name."""
-        keys = sorted(self._by_router.of(router))
+    def of(self, parent: Key) -> list[Object]:
+        """The children of a parent, by name."""
+        keys = sorted(self._by_parent.of(parent))
         return [obj for obj in (self._objects.get(key) for key in keys) if obj is not None]
 
-    def routers(self) -> Iterator[Key]:
-        """Every router that has such a child."""
-        return iter(self._by_router)
+    def parents(self) -> Iterator[Key]:
+        """Every parent that has such a child."""
+        return iter(self._by_parent)
 
     def put(self, obj: Object) -> set[Key]:
-        """A child was seen; the routers for which that is news."""
+        """A child was seen; the parents for which that is news."""
         return self._look_at([key_of(obj)]) if self._objects.put(obj) else set()
 
     def remove(self, obj: Object) -> set[Key]:
-        """A child is gone; the routers for which that is news."""
+        """A child is gone; the parents for which that is news."""
         return self._look_at([key_of(obj)]) if self._objects.remove(obj) else set()
 
     def replace(self, objects: Iterable[Object], namespace: str | None) -> set[Key]:
-        """All children of a namespace (None: of all); the routers for which something is news."""
+        """All children of a namespace (None: of all); the parents for which something is news."""
         return self._look_at(self._objects.replace(objects, namespace))
 
     def _look_at(self, keys: Iterable[Key]) -> set[Key]:
-        routers: set[Key] = set()
+        parents: set[Key] = set()
         for key in keys:
             obj = self._objects.get(key)
-            now = [(key[0], router_label(obj))] if obj is not None else []
-            routers |= {*self._by_router.groups(key), *now}
-            self._by_router.put(key, now)
-        return routers
+            now = [(key[0], self._parent(obj))] if obj is not None else []
+            parents |= {*self._by_parent.groups(key), *now}
+            self._by_parent.put(key, now)
+        return parents
+
+    def _parent(self, obj: Object) -> str:
+        return str((obj["metadata"].get("labels") or {}).get(self._label, ""))
 
 
 class Children:
-    """Children of all kinds."""
+    """Children of routers, of all kinds."""
 
     def __init__(self) -> None:
         self.stores = {resource: ChildStore(resource) for resource in KINDS}
@@ -98,7 +107,7 @@ class Children:
 
     def routers(self) -> set[Key]:
         """Every router that has children."""
-        return {router for store in self.stores.values() for router in store.routers()}
+        return {router for store in self.stores.values() for router in store.parents()}
 
     def shards(self, router: Key) -> dict[int, dict[str, str]]:
         """The router's configuration as its ConfigMaps hold it."""
@@ -115,8 +124,3 @@ class Children:
 def is_entry(key: str) -> bool:
     """Whether a key of a ConfigMap is a route's or a pool's. Others are none of our business."""
     return key.startswith((pool_key(""), route_key("")))
-
-
-def router_label(obj: Object) -> str:
-    """The router that an object says it belongs to."""
-    return str((obj["metadata"].get("labels") or {}).get(ROUTER, ""))

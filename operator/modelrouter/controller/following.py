@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
 
+from modelrouter.api.manifests import Key
 from modelrouter.api.operator_config import OperatorConfig
 from modelrouter.controller.children import SELECTOR, Children, ChildStore
 from modelrouter.controller.parents import KINDS, KopfThread
 from modelrouter.controller.pods import PodStore
+from modelrouter.controller.pool_children import POD_SELECTOR, PoolChildren
+from modelrouter.controller.pool_children import SELECTOR as POOL_SELECTOR
 from modelrouter.controller.references import References
 from modelrouter.controller.snapshot import Snapshot
-from modelrouter.controller.store import Object
+from modelrouter.controller.store import Object, key_of
 from modelrouter.kube.client import KubeClient
 from modelrouter.kube.errors import KubeError
-from modelrouter.kube.resources import MODEL_POOLS, MODEL_ROUTES, PODS, Resource
+from modelrouter.kube.resources import (
+    MODEL_POOLS,
+    MODEL_ROUTES,
+    PODS,
+    SCALED_OBJECTS,
+    Resource,
+)
 from modelrouter.kube.watching import Change, Deleted, Synced, WatchHealth, watch_objects
 from modelrouter.plan.naming import COMPONENT, ROUTER, ROUTER_COMPONENT
 
@@ -40,6 +49,7 @@ class ClusterView:
         self.snapshot = Snapshot()
         self.children = Children()
         self.pods = PodStore()
+        self.pool_children = PoolChildren(config.keda is not None)
         self.references = References(client, config, self.snapshot)
         self.watches: list[WatchHealth] = []
         self.synced = asyncio.Event()
@@ -68,8 +78,13 @@ class ClusterView:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for resource, store in self.children.stores.items():
-                    self._start(tasks, resource, SELECTOR, self._child_changes(store))
+                    take = self._child_changes(store, self._router_children_changed)
+                    self._start(tasks, resource, SELECTOR, take)
                 self._start(tasks, PODS, _PODS, self._pod_changes)
+                for resource, store in self.pool_children.stores.items():
+                    take = self._child_changes(store, self.snapshot.pool_objects_changed)
+                    self._start(tasks, resource, POOL_SELECTOR, take, "pools'")
+                self._start(tasks, PODS, POD_SELECTOR, self._server_pod_changes, "pools'")
                 for namespace in self._namespaces:
                     self._missing |= {(kind, namespace) for kind in KINDS}
                 tasks.create_task(self._follow_parents())
@@ -84,11 +99,15 @@ class ClusterView:
         resource: Resource,
         selector: str,
         take: Callable[[Change, str | None], None],
+        whose: str = "",
     ) -> None:
+        name = f"{whose} {resource.plural}".strip()
         for namespace in self._namespaces:
-            health = WatchHealth(resource.plural)
+            health = WatchHealth(name)
             self.watches.append(health)
-            self._missing.add((resource.plural, namespace))
+            # KEDA may be installed later; nothing else waits for that.
+            if resource is not SCALED_OBJECTS:
+                self._missing.add((name, namespace))
             tasks.create_task(self._watch(resource, namespace, selector, health, take))
 
     async def _watch(
@@ -104,7 +123,7 @@ class ClusterView:
         ):
             take(change, namespace)
             if isinstance(change, Synced):
-                self._arrived(resource.plural, namespace)
+                self._arrived(health.resource, namespace)
 
     def _arrived(self, plural: str, namespace: str | None) -> None:
         self._missing.discard((plural, namespace))
@@ -116,18 +135,34 @@ class ClusterView:
             )
             self.synced.set()
 
-    def _child_changes(self, store: ChildStore) -> Callable[[Change, str | None], None]:
+    def _child_changes(
+        self, store: ChildStore, changed: Callable[[Iterable[Key]], None]
+    ) -> Callable[[Change, str | None], None]:
         def take(change: Change, namespace: str | None) -> None:
             if isinstance(change, Synced):
-                routers = store.replace(change.objects, namespace)
+                parents = store.replace(change.objects, namespace)
             elif isinstance(change, Deleted):
-                routers = store.remove(change.object)
+                parents = store.remove(change.object)
             else:
-                routers = store.put(change.object)
-            for router in routers:
-                self.snapshot.router_changed(router)
+                parents = store.put(change.object)
+            changed(parents)
 
         return take
+
+    def _router_children_changed(self, routers: Iterable[Key]) -> None:
+        for router in routers:
+            self.snapshot.router_changed(router)
+
+    def _server_pod_changes(self, change: Change, namespace: str | None) -> None:
+        pods = self.pool_children.pods
+        if isinstance(change, Synced):
+            for pool in pods.replace(change.objects, namespace):
+                for pod in pods.of(pool):
+                    self.snapshot.server_pod_changed(key_of(pod), [pool])
+        elif isinstance(change, Deleted):
+            self.snapshot.server_pod_changed(key_of(change.object), pods.remove(change.object))
+        elif pools := pods.put(change.object):
+            self.snapshot.server_pod_changed(key_of(change.object), pools)
 
     def _pod_changes(self, change: Change, namespace: str | None) -> None:
         if isinstance(change, Synced):
@@ -226,4 +261,10 @@ class _PoolReferences:
         pass
 
     def pods_changed(self, router: Any) -> None:
+        pass
+
+    def pool_objects_changed(self, pool: Any) -> None:
+        pass
+
+    def server_pod_changed(self, pod: Any) -> None:
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -11,20 +11,31 @@ import structlog
 
 from modelrouter.api.manifests import Key
 from modelrouter.api.metadata import API_VERSION
+from modelrouter.controller.adapters import AdapterLoader
 from modelrouter.controller.applying import Writer
 from modelrouter.controller.drift import differs
 from modelrouter.controller.events import EventPoster, Regarding
 from modelrouter.controller.following import ClusterView
 from modelrouter.controller.programmed import AgentPolls
 from modelrouter.controller.routerstate import RouterState
+from modelrouter.controller.server_facts import seconds_to_next_step, server_facts
 from modelrouter.controller.snapshot import Pool, Route
 from modelrouter.controller.store import Object
 from modelrouter.kube.errors import KubeError
 from modelrouter.kube.resources import MODEL_POOLS, MODEL_ROUTES, Resource
 from modelrouter.plan.facts import NamespaceFacts, RouterFacts, Subject
 from modelrouter.plan.naming import OPERATOR
+from modelrouter.plan.servers.facts import Servers
+from modelrouter.plan.servers.verdict import on_the_way
 from modelrouter.plan.shards import route_key
-from modelrouter.plan.statuses import PoolFacts, RouteFacts, pool_status, route_status, transitions
+from modelrouter.plan.statuses import (
+    Event,
+    PoolFacts,
+    RouteFacts,
+    pool_status,
+    route_status,
+    transitions,
+)
 
 _PATIENCE_SECONDS = 5.0
 """How long a new leader waits for what its watches and questions should bring in a moment."""
@@ -48,8 +59,14 @@ class Reporter:
         polls: AgentPolls,
         writer: Writer,
         events: EventPoster,
+        pool_problems: Mapping[Key, str],
+        adapters: AdapterLoader,
+        scaling_status: Callable[[Key], Mapping[str, Any] | None],
     ) -> None:
         self._view = view
+        self._pool_problems = pool_problems
+        self._adapters = adapters
+        self._scaling_status = scaling_status
         self._states = states
         self._polls = polls
         self._writer = writer
@@ -94,6 +111,7 @@ class Reporter:
                 router=state.facts(pods, self._polls),
                 pools=self._pools_named(route),
                 known=known,
+                waking=self._waking(route),
             )
         old = route.live.get("status")
         status = route_status(facts, old, _now())
@@ -121,12 +139,54 @@ class Reporter:
             routers[router[1]] = state.facts(pods, self._polls)
         if self._is_early() and not self._secret_known(pool, known):
             return _LOOK_AGAIN_SECONDS
-        facts = PoolFacts(_subject(MODEL_POOLS, pool), pool.model, known, routers)
+        if self._is_early() and not self._adapters.settled(key):
+            return _LOOK_AGAIN_SECONDS
+        now = datetime.now(UTC)
+        facts = PoolFacts(
+            _subject(MODEL_POOLS, pool),
+            pool.model,
+            known,
+            routers,
+            self._servers(pool, now),
+            self._scaling_status(key),
+        )
         old = pool.live.get("status")
         await self._write(
             MODEL_POOLS, pool, pool_status(facts, old, _now()), self._view.snapshot.put_pool
         )
-        return None
+        return seconds_to_next_step(key, self._view.pool_children, now)
+
+    def tell(self, key: Key, event: Event) -> None:
+        """Post an Event about a pool, beside those that its status brings."""
+        pool = self._view.snapshot.pools.get(key)
+        if pool is not None:
+            about = Regarding(MODEL_POOLS.kind, *key, pool.uid, str(pool.version))
+            self._events.post(about, event.type, event.reason, event.message)
+
+    def _servers(self, pool: Pool, now: datetime) -> Servers:
+        vllm = pool.model.spec.vllm if pool.model is not None else None
+        if vllm is None:
+            return Servers()
+        return server_facts(
+            pool.key,
+            vllm,
+            self._view.pool_children,
+            now,
+            self._pool_problems.get(pool.key, ""),
+            self._adapters.errors(pool.key),
+        )
+
+    def _waking(self, route: Route) -> set[str]:
+        """Of the pools of a route, those that a request starts."""
+        found, now = set(), datetime.now(UTC)
+        for name in route.model.spec.model_pools if route.model is not None else ():
+            pool = self._view.snapshot.pools.get((route.key[0], name))
+            vllm = pool.model.spec.vllm if pool is not None and pool.model is not None else None
+            if pool is None or vllm is None or vllm.autoscaling is None:
+                continue
+            if vllm.autoscaling.from_zero and on_the_way(self._servers(pool, now)):
+                found.add(name)
+        return found
 
     def _is_early(self) -> bool:
         return time.monotonic() - self._began < _PATIENCE_SECONDS

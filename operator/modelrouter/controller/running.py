@@ -26,17 +26,21 @@ from modelrouter.api.operator_config import (
     read_operator_config,
 )
 from modelrouter.api.quantities import milliseconds, split_address
+from modelrouter.controller.adapter_calls import AdapterCalls
 from modelrouter.controller.applying import Writer
 from modelrouter.controller.election import Rhythm
 from modelrouter.controller.following import ClusterView
 from modelrouter.controller.leading import Leadership, steady_clock
+from modelrouter.controller.load_answers import LoadAnswers
 from modelrouter.controller.metrics import OperatorMetrics
 from modelrouter.controller.probes import make_app
 from modelrouter.controller.programmed import AgentPolls
+from modelrouter.controller.server_metrics import ServerMetrics
 from modelrouter.controller.term import Term, make_session
 from modelrouter.kube.client import KubeClient
 from modelrouter.kube.connection import Connection, NoClusterError, find_cluster
 from modelrouter.logs import configure_logging
+from modelrouter.plan.vllm.naming import PORT
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +120,7 @@ class Operator:
         self._config = config
         self._writer = writer
         self._term: Term | None = None
+        self._answers: LoadAnswers | None = None
         self._settled = False
 
     @classmethod
@@ -149,6 +154,8 @@ class Operator:
             tasks.create_task(self.view.run())
             tasks.create_task(self._stand_for_election())
             tasks.create_task(self._spare_the_collector())
+            if self._config.keda is not None:
+                tasks.create_task(self._answer_keda())
 
     async def _stand_for_election(self) -> None:
         # A leader that does not know the cluster yet would only keep a better one from working.
@@ -157,18 +164,40 @@ class Operator:
 
     async def _lead(self) -> None:
         async with make_session() as session:
-            polls = AgentPolls(session, self._agents_answered)
+            polls = AgentPolls(session, self._agents_answered, self._load_changed)
             self._term = Term(
-                self.view, self._config, self._writer, polls, self.metrics, self.identity
+                self.view,
+                self._config,
+                self._writer,
+                polls,
+                AdapterCalls(session, PORT),
+                ServerMetrics(session, self.view.pool_children.pods),
+                self.metrics,
+                self.identity,
             )
             try:
                 await self._term.run()
             finally:
                 self._term = None
 
+    async def _answer_keda(self) -> None:
+        async with make_session() as session:
+            self._answers = LoadAnswers(self.view, session)
+            await self._answers.run()
+
+    async def load(self, namespace: str, pool: str) -> tuple[int, Mapping[str, Any]]:
+        """Status and body of the answer about the load of a pool."""
+        if self._answers is None:
+            return 404, {"error": "this operator was installed without KEDA"}
+        return await self._answers.answer((namespace, pool))
+
     def _agents_answered(self, router: tuple[str, str], news: bool, pools: Any) -> None:
         if self._term is not None:
             self._term.agents_answered(router, news, pools)
+
+    def _load_changed(self, router: tuple[str, str], pools: Any) -> None:
+        if self._term is not None:
+            self._term.load_changed(router, pools)
 
     async def _spare_the_collector(self) -> None:
         """Once the cluster is in memory, full collections of it would only cost time."""

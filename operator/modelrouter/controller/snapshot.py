@@ -12,10 +12,12 @@ from typing import Protocol
 
 from modelrouter.api.manifests import Key
 from modelrouter.api.pool import ModelPool
+from modelrouter.api.pool_name import pool_of
 from modelrouter.api.route import ModelRoute
 from modelrouter.controller.index import Index
 from modelrouter.controller.resources import Resource, read_resource
 from modelrouter.controller.store import Object, key_of, version_of
+from modelrouter.plan.pools import service_of
 
 Route = Resource[ModelRoute]
 Pool = Resource[ModelPool]
@@ -37,6 +39,12 @@ class Listener(Protocol):
 
     def pods_changed(self, router: Key) -> None:
         """A router has other pods, or others of them are ready."""
+
+    def pool_objects_changed(self, pool: Key) -> None:
+        """The objects of a pool may have to change."""
+
+    def server_pod_changed(self, pod: Key) -> None:
+        """A pod of a pool may have to load other adapters."""
 
 
 @dataclass(slots=True)
@@ -69,7 +77,7 @@ class Snapshot:
                 return
         else:
             before = self.by_router.groups(key)
-            pools = route.model.spec.pools if route.model else ()
+            pools = route.model.spec.model_pools if route.model else []
             self.by_router.put(key, [(key[0], route.router)])
             self.by_pool.put(key, [(key[0], name) for name in pools])
             self._routers_changed(before | self.by_router.groups(key))
@@ -106,11 +114,15 @@ class Snapshot:
             secrets, services = [], []
             if spec is not None and spec.provider is not None and spec.provider.credentials:
                 secrets.append((key[0], spec.provider.credentials.secret_ref.name))
-            if spec is not None and spec.service is not None:
-                services.append((key[0], spec.service.name))
+            if spec is not None and spec.vllm is not None:
+                secrets += [(key[0], reference.name) for reference in spec.vllm.secrets]
+            reference = service_of(pool.model) if pool.model else None
+            if reference is not None:
+                services.append((key[0], reference.name))
             self.by_secret.put(key, secrets)
             self.by_service.put(key, services)
             self._used_pool_changed(key)
+            self._objects_changed([key])
         self._pools_changed([key])
 
     def remove_pool(self, obj: Object) -> None:
@@ -159,9 +171,21 @@ class Snapshot:
         for listener in self.listeners:
             listener.pods_changed(router)
 
+    def pool_objects_changed(self, pools: Iterable[Key]) -> None:
+        """Objects of pools are other than they were."""
+        affected = list(pools)
+        self._objects_changed(affected)
+        self._pools_and_routes_changed(affected)
+
+    def server_pod_changed(self, pod: Key, pools: Iterable[Key]) -> None:
+        """A pod of a pool is other than it was, or gone."""
+        for listener in self.listeners:
+            listener.server_pod_changed(pod)
+        self._pools_and_routes_changed(pools)
+
     def pools_observed(self, namespace: str, pools: Iterable[str]) -> None:
         """Routers see other endpoints of these pools than before."""
-        self._pools_and_routes_changed([(namespace, name) for name in pools])
+        self._pools_and_routes_changed({(namespace, pool_of(name)) for name in pools})
 
     def announce_all(self, listener: Listener) -> None:
         """Mark everything for somebody who begins to work."""
@@ -171,6 +195,7 @@ class Snapshot:
             listener.route_changed(route)
         for pool in self.pools:
             listener.pool_changed(pool)
+            listener.pool_objects_changed(pool)
 
     def routers_of_pool(self, pool: Key) -> set[Key]:
         """The routers that a pool serves."""
@@ -191,7 +216,7 @@ class Snapshot:
     def _pools_named(self, route: Route | None) -> set[Key]:
         if route is None or route.model is None:
             return set()
-        return {(route.key[0], name) for name in route.model.spec.pools}
+        return {(route.key[0], name) for name in route.model.spec.model_pools}
 
     def _used_pool_changed(self, pool: Key) -> None:
         self._routers_changed(self.routers_of_pool(pool))
@@ -216,6 +241,11 @@ class Snapshot:
         for listener in self.listeners:
             for pool in pools:
                 listener.pool_changed(pool)
+
+    def _objects_changed(self, pools: Iterable[Key]) -> None:
+        for listener in self.listeners:
+            for pool in pools:
+                listener.pool_objects_changed(pool)
 
 
 def _missing(

@@ -1,4 +1,4 @@
-"""What the leader does: plan and write routers, ask their pods, keep statuses true.
+"""What the leader does: plan and write routers and pools, ask their pods, keep statuses true.
 
 A term begins with an empty memory and a full look at the cluster, so a new leader needs nothing
 from the one before, and nothing that a term got wrong outlives it.
@@ -15,23 +15,38 @@ import structlog
 
 from modelrouter.api.manifests import Key
 from modelrouter.api.operator_config import OperatorConfig
+from modelrouter.controller.adapter_calls import AdapterCalls
+from modelrouter.controller.adapters import AdapterLoader
 from modelrouter.controller.applying import Writer
 from modelrouter.controller.events import EventPoster
 from modelrouter.controller.following import ClusterView
 from modelrouter.controller.leading import NotLeadingError
+from modelrouter.controller.loads import Loads
 from modelrouter.controller.metrics import OperatorMetrics
 from modelrouter.controller.planning import Planner
+from modelrouter.controller.pool_children import pool_of
+from modelrouter.controller.pool_objects import PoolObjects, PoolProblemError
 from modelrouter.controller.programmed import AgentPolls
 from modelrouter.controller.queue import WorkQueue
 from modelrouter.controller.reconciling import RouterObjects, problem_text
 from modelrouter.controller.reporting import Reporter
 from modelrouter.controller.routerstate import RouterState
+from modelrouter.controller.scaling import Scaler
+from modelrouter.controller.server_metrics import ServerMetrics
+from modelrouter.controller.store import key_of
 from modelrouter.kube.errors import KubeError
+from modelrouter.plan.transitions import Event
+from modelrouter.plan.vllm.command import adapter_path
 
 log = structlog.get_logger(__name__)
 
 ROUTER_WORKERS = 8
+POOL_WORKERS = 8
+ADAPTER_WORKERS = 64
+"""Adapters load for seconds to minutes, and nothing here has to work for that."""
 STATUS_WORKERS = 24
+LOOK_AGAIN_SECONDS = 30.0
+"""When what keeps a pool from being as it should is looked at again."""
 FEW = 50
 """Somebody waits for the statuses of a change that concerns no more; many can wait for them."""
 
@@ -45,6 +60,8 @@ class Term:
         config: OperatorConfig,
         writer: Writer,
         polls: AgentPolls,
+        calls: AdapterCalls,
+        servers: ServerMetrics,
         metrics: OperatorMetrics,
         instance: str,
     ) -> None:
@@ -58,11 +75,51 @@ class Term:
         self._events = EventPoster(
             writer.create_event, instance, lambda result: metrics.events.labels(result).inc()
         )
-        self._reporter = Reporter(view, self._states, polls, writer, self._events)
+        self._servers = servers
+        self.scaler = Scaler(
+            view.snapshot,
+            Loads(view.snapshot, view.pods, polls, servers.of),
+            view.pool_children.replicas,
+            self._scaling_turned,
+        )
+        self._pool_objects = PoolObjects(view.pool_children, writer, config, self.scaler)
+        self._pool_problems: dict[Key, str] = {}
+        self._loader = AdapterLoader(
+            view.pool_children.pods,
+            self._adapters_wanted,
+            pool_of,
+            writer,
+            calls,
+            self.pool_changed,
+        )
+        self._reporter = Reporter(
+            view,
+            self._states,
+            polls,
+            writer,
+            self._events,
+            self._pool_problems,
+            self._loader,
+            self.scaler.status,
+        )
         self._routers: WorkQueue[Key] = WorkQueue(
             "routers",
             self._reconcile,
             workers=ROUTER_WORKERS,
+            watcher=metrics,
+            retryable=_is_retryable,
+        )
+        self._pools: WorkQueue[Key] = WorkQueue(
+            "pools",
+            self._bring_pool_about,
+            workers=POOL_WORKERS,
+            watcher=metrics,
+            retryable=_is_retryable,
+        )
+        self._adapters: WorkQueue[Key] = WorkQueue(
+            "adapters",
+            self._loader.work_on,
+            workers=ADAPTER_WORKERS,
             watcher=metrics,
             retryable=_is_retryable,
         )
@@ -91,16 +148,23 @@ class Term:
                 self._lags,
             ),
         ]
+        gauges += self.scaler.observed_by(self._metrics)
         self._metrics.leader.set(1)
         self._view.snapshot.listeners.append(self)
         try:
             self._view.snapshot.announce_all(self)
             for router in self._view.children.routers():
                 self.router_changed(router)
+            for pool in self._view.pool_children.pools():
+                self.pool_objects_changed(pool)
             for router in {pod.router for pod in self._view.pods.all()}:
                 self.pods_changed(router)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._routers.run())
+                tasks.create_task(self._pools.run())
+                tasks.create_task(self._adapters.run())
+                tasks.create_task(self.scaler.run())
+                tasks.create_task(self._servers.follow(self._view.snapshot))
                 tasks.create_task(self._statuses.run())
                 tasks.create_task(self._events.run())
         except* NotLeadingError:
@@ -126,6 +190,16 @@ class Term:
         """The status of a pool may have to change."""
         self._statuses.add(("pool", pool))
 
+    def pool_objects_changed(self, pool: Key) -> None:
+        """The objects of a pool, and the adapters of its pods, may have to change."""
+        self._pools.add(pool)
+        for pod in self._view.pool_children.pods.of(pool):
+            self._adapters.add(key_of(pod))
+
+    def server_pod_changed(self, pod: Key) -> None:
+        """A pod of a pool may have to load other adapters."""
+        self._adapters.add(pod)
+
     def pods_changed(self, router: Key) -> None:
         """A router has other pods, or others of them are ready."""
         self._polls.follow(router, self._view.pods.of(router))
@@ -141,6 +215,16 @@ class Term:
             self._routes_changed(router[0], list(state.awaiting))
         else:
             self._all_statuses_of(router)
+
+    def load_changed(self, router: Key, pools: Iterable[str]) -> None:
+        """A router pod tells another load of pools."""
+        self.scaler.load_changed(router, pools)
+
+    def _scaling_turned(self, pool: Key, event: Event | None) -> None:
+        self._pools.add(pool)
+        self.pool_changed(pool)
+        if event is not None:
+            self._reporter.tell(pool, event)
 
     def _routes_changed(self, namespace: str, routes: Collection[str]) -> None:
         for route in routes:
@@ -191,6 +275,34 @@ class Term:
             state.problem = problem
             self._all_statuses_of(state.router)
 
+    async def _bring_pool_about(self, key: Key) -> float | None:
+        pool = self._view.snapshot.pools.get(key)
+        if pool is None:
+            self._pool_problems.pop(key, None)  # Its objects are collected with it.
+            return None
+        try:
+            await self._pool_objects.bring_about(pool)
+        except KubeError as error:
+            self._note_pool_problem(key, problem_text(error))
+            raise
+        except PoolProblemError as error:
+            self._note_pool_problem(key, str(error))
+            return LOOK_AGAIN_SECONDS
+        self._note_pool_problem(key, "")
+        return None
+
+    def _note_pool_problem(self, pool: Key, problem: str) -> None:
+        if self._pool_problems.get(pool, "") != problem:
+            self._pool_problems[pool] = problem
+            self.pool_changed(pool)
+
+    def _adapters_wanted(self, key: Key) -> dict[str, str] | None:
+        pool = self._view.snapshot.pools.get(key)
+        vllm = pool.model.spec.vllm if pool is not None and pool.model is not None else None
+        if vllm is None:
+            return None
+        return {adapter.name: adapter_path(adapter) for adapter in vllm.lora_adapters}
+
     async def _report(self, key: tuple[str, Key]) -> float | None:
         kind, resource = key
         if kind == "route":
@@ -200,7 +312,7 @@ class Term:
     def _depths(self) -> dict[tuple[str, ...], float]:
         return {
             (queue.name, state): count
-            for queue in (self._routers, self._statuses)
+            for queue in (self._routers, self._pools, self._adapters, self._statuses)
             for state, count in queue.depth.items()
         }
 

@@ -38,11 +38,13 @@ SECRETS = Resource("", "v1", "Secret", "secrets")
 SERVICES = Resource("", "v1", "Service", "services")
 SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 PODS = Resource("", "v1", "Pod", "pods")
+PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 
@@ -55,11 +57,13 @@ KNOWN = (
     SERVICES,
     SERVICE_ACCOUNTS,
     PODS,
+    PERSISTENT_VOLUME_CLAIMS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ROLES,
     ROLE_BINDINGS,
     POD_DISRUPTION_BUDGETS,
+    SCALED_OBJECTS,
     LEASES,
     EVENTS,
 )

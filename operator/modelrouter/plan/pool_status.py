@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelrouter.api.pool import ModelPool
 from modelrouter.plan.facts import Counts, NamespaceFacts, RouterFacts, Subject
-from modelrouter.plan.pools import find_port
+from modelrouter.plan.pools import find_port, service_of
 from modelrouter.plan.references import resolve
+from modelrouter.plan.servers.facts import Servers
+from modelrouter.plan.servers.verdict import (
+    ADAPTERS_LOADED,
+    PODS_READY,
+    SCALED_TO_ZERO,
+    adapters_loaded,
+    pods_ready,
+)
 from modelrouter.plan.verdicts import (
     ACCEPTED,
     PENDING,
@@ -34,6 +42,10 @@ class PoolFacts:
     known: NamespaceFacts = field(default_factory=NamespaceFacts)
     routers: Mapping[str, RouterFacts] = field(default_factory=dict)
     """The routers of the namespace with a route that names the pool."""
+    servers: Servers = field(default_factory=Servers)
+    """The objects and pods of a pool with `vllm`."""
+    autoscaling: Mapping[str, Any] | None = None
+    """What the built-in autoscaler has decided; None: it decides nothing."""
 
 
 def pool_status(facts: PoolFacts, old: Mapping[str, Any] | None, now: str) -> dict[str, Any]:
@@ -59,6 +71,15 @@ def pool_status(facts: PoolFacts, old: Mapping[str, Any] | None, now: str) -> di
             }
         verdicts[ACCEPTED] = yes("Accepted", "the pool is valid")
         verdicts[RESOLVED_REFS] = resolve(facts.pool, facts.known)
+        if facts.pool.spec.vllm is not None:
+            workload = facts.servers.workload
+            status["replicas"] = workload.replicas if workload is not None else 0
+            status["selector"] = facts.servers.selector
+            if facts.autoscaling is not None:
+                status["autoscaling"] = dict(facts.autoscaling)
+            verdicts[PODS_READY] = pods_ready(facts.servers)
+            if facts.servers.adapters:
+                verdicts[ADAPTERS_LOADED] = adapters_loaded(facts.servers)
         verdicts[READY] = _ready(facts, facts.pool, verdicts[RESOLVED_REFS], counts)
     before = (old or {}).get("conditions") or ()
     status["conditions"] = conditions(verdicts, facts.subject.generation, before, now)
@@ -85,12 +106,16 @@ def observed(routers: Iterable[RouterFacts], pool: str) -> Counts | None:
     ]
     if not views:
         return None
-    return Counts(min(view.ready for view in views), max(view.total for view in views))
+    return Counts(
+        min(view.ready for view in views),
+        max(view.total for view in views),
+        max(view.ejected for view in views),
+    )
 
 
 def listed_in_cluster(pool: ModelPool, known: NamespaceFacts) -> Counts | None:
     """The endpoints of a pool's Service by its EndpointSlices. None: it has no such port."""
-    reference = pool.spec.service
+    reference = service_of(pool)
     service = known.services.get(reference.name) if reference is not None else None
     if reference is None or service is None:
         return None
@@ -103,11 +128,14 @@ def _shown(pool: ModelPool, known: NamespaceFacts, counts: Counts | None) -> Cou
     if counts is None or in_cluster is None:
         return counts or in_cluster
     # Routers are told of ready endpoints only, so they do not know how many there should be.
-    return Counts(counts.ready, max(counts.total, in_cluster.total))
+    return replace(counts, total=max(counts.total, in_cluster.total))
 
 
 def _ready(facts: PoolFacts, pool: ModelPool, refs: Verdict, counts: Counts | None) -> Verdict:
-    if refs.status == "False":
+    in_servers = _servers_ready(facts, pool, refs, counts)
+    if in_servers is not None:
+        return in_servers
+    if refs.status == "False" and pool.spec.vllm is None:
         return refs
     in_cluster = listed_in_cluster(pool, facts.known)
     shown = _shown(pool, facts.known, counts)
@@ -115,11 +143,43 @@ def _ready(facts: PoolFacts, pool: ModelPool, refs: Verdict, counts: Counts | No
         return _not_observed(facts)
     assert shown is not None
     if shown.ready == 0:
-        return no("NoEndpoints", _why_none(pool, counts, in_cluster))
-    if not refs.holds:
+        return no("NoEndpoints", _why_none(pool, counts, in_cluster) + _ejected(shown))
+    if not refs.holds and pool.spec.vllm is None:
         return refs
+    pods = pods_ready(facts.servers) if pool.spec.vllm is not None else refs
+    rest = f"; {pods.message}" if pods.status == "False" else ""
     unused = "" if facts.routers else "; no ModelRoute names the pool"
-    return yes("EndpointsReady", f"{shown.ready} of {shown.total} endpoints are ready{unused}")
+    message = f"{shown.ready} of {shown.total} endpoints are ready{rest}{unused}{_ejected(shown)}"
+    return yes("EndpointsReady", message)
+
+
+def _servers_ready(
+    facts: PoolFacts, pool: ModelPool, refs: Verdict, counts: Counts | None
+) -> Verdict | None:
+    """What the pods of a pool say about a lack of endpoints. None: nothing, or there are some."""
+    vllm = pool.spec.vllm
+    if vllm is None:
+        return None
+    pods = pods_ready(facts.servers)
+    if pods.reason == SCALED_TO_ZERO:
+        if vllm.autoscaling is not None:
+            return yes(SCALED_TO_ZERO, "no replica runs; the next request starts one")
+        text = "spec.vllm.replicas is 0, so no request is sent here; raise it"
+        return no(SCALED_TO_ZERO, text)
+    shown = _shown(pool, facts.known, counts)
+    if pods.holds or (shown is not None and shown.ready > 0):
+        return None
+    return refs if refs.status == "False" else pods
+
+
+def _ejected(counts: Counts | None) -> str:
+    if counts is None or not counts.ejected:
+        return ""
+    number, get = (1, "it gets") if counts.ejected == 1 else (counts.ejected, "they get")
+    return (
+        f"; requests to {number} of them failed, so {get} none for a while; look at the servers' "
+        "logs"
+    )
 
 
 def _not_observed(facts: PoolFacts) -> Verdict:
@@ -139,9 +199,10 @@ def _not_observed(facts: PoolFacts) -> Verdict:
 
 def _why_none(pool: ModelPool, counts: Counts | None, in_cluster: Counts | None) -> str:
     spec, namespace = pool.spec, pool.metadata.namespace
+    reference = service_of(pool)
     check = f"answers GET {spec.probe.path} with 200" if spec.probe else "can be reached"
-    if spec.service is not None:
-        name = f"Service {namespace}/{spec.service.name}"
+    if reference is not None:
+        name = f"Service {namespace}/{reference.name}"
         if in_cluster is not None and in_cluster.ready and counts is not None:
             return (
                 f"{in_cluster.ready} endpoints of {name} are ready, but none of them {check} from "

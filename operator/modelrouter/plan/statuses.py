@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -53,6 +53,8 @@ class RouteFacts:
     pools: Mapping[str, ModelPool | None] = field(default_factory=dict)
     """Pools of the namespace, at least those that the route names. None: it cannot be read."""
     known: NamespaceFacts = field(default_factory=NamespaceFacts)
+    waking: Collection[str] = frozenset()
+    """Pools that may have no endpoint, as a request waits there until one has started."""
 
 
 def route_status(facts: RouteFacts, old: Mapping[str, Any] | None, now: str) -> dict[str, Any]:
@@ -212,7 +214,12 @@ def _usable(rule: RuleConfig) -> list[str]:
 def _pool_ready(facts: RouteFacts, name: str) -> bool | None:
     """Whether a pool has an endpoint that gets requests; None: nobody knows yet."""
     pool = facts.pools.get(pool_of(name))
-    if pool is None or resolve(pool, facts.known).status == "False":
+    if pool is None:
+        return False
+    # Servers that run do not need the Secrets of those to come.
+    if pool.spec.vllm is None and resolve(pool, facts.known).status == "False":
         return False
     counts = observed([facts.router], name)
+    if pool_of(name) in facts.waking and (counts is None or counts.ready == 0):
+        return True
     return counts.ready > 0 if counts is not None else None

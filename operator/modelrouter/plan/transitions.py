@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modelrouter.plan.servers.verdict import ADAPTERS_LOADED, ON_THE_WAY, PODS_READY
 from modelrouter.plan.verdicts import ACCEPTED, PENDING, READY, RESOLVED_REFS
 
-TOLD = (ACCEPTED, RESOLVED_REFS, READY)
+TOLD = (ACCEPTED, RESOLVED_REFS, PODS_READY, ADAPTERS_LOADED, READY)
 """Conditions whose transitions are told. `Programmed` changes with every edit, `Ready` follows."""
-_ON_THE_WAY = ("Programming", PENDING)
+_ON_THE_WAY = ("Programming", PENDING, *ON_THE_WAY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ class Marks:
     routers: set[Key] = field(default_factory=set)
     routes: set[Key] = field(default_factory=set)
     pools: set[Key] = field(default_factory=set)
+    objects: set[Key] = field(default_factory=set)
+    server_pods: set[Key] = field(default_factory=set)
 
     def router_changed(self, router: Key) -> None:
         self.routers.add(router)
@@ -27,8 +29,14 @@ class Marks:
     def pods_changed(self, router: Key) -> None:
         pass
 
+    def pool_objects_changed(self, pool: Key) -> None:
+        self.objects.add(pool)
+
+    def server_pod_changed(self, pod: Key) -> None:
+        self.server_pods.add(pod)
+
     def clear(self) -> None:
-        for marked in (self.routers, self.routes, self.pools):
+        for marked in (self.routers, self.routes, self.pools, self.objects, self.server_pods):
             marked.clear()
 
     @property
