@@ -1,4 +1,4 @@
-"""The operator's own HTTP server: probes and metrics."""
+"""The operator's own HTTP server: probes, metrics, and the load of pools for KEDA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from modelrouter.plan.scaling.keda import scale_path
+
 
 class Probed(Protocol):
     """What the server asks the operator."""
@@ -19,6 +21,9 @@ class Probed(Protocol):
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Whether the operator knows the cluster, so that it can lead or take over at once."""
+
+    async def load(self, namespace: str, pool: str) -> tuple[int, Mapping[str, Any]]:
+        """Status and body of the answer about the load of a pool."""
 
 
 def make_app(operator: Probed, registry: CollectorRegistry) -> web.Application:
@@ -37,10 +42,16 @@ def make_app(operator: Probed, registry: CollectorRegistry) -> web.Application:
             body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST}
         )
 
+    async def scale(request: web.Request) -> web.Response:
+        namespace, pool = request.match_info["namespace"], request.match_info["pool"]
+        status, body = await operator.load(namespace, pool)
+        return _json(body, status)
+
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    app.router.add_get(scale_path("{namespace}", "{pool}"), scale)
     return app
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
+from prometheus_client.registry import Collector
 
 from modelrouter.api.autoscaling import Autoscaling, ScalingEngine
 from modelrouter.api.manifests import Key
 from modelrouter.api.pool_name import pool_of
 from modelrouter.controller.loads import Loads, autoscaling_of
+from modelrouter.controller.metrics import OperatorMetrics
 from modelrouter.controller.snapshot import Snapshot
 from modelrouter.plan.scaling.deciding import ScalerState, begin, decide
 from modelrouter.plan.scaling.load import Load
@@ -58,8 +60,6 @@ class Scaler:
         self._clock = clock
         self._states: dict[Key, ScalerState] = {}
         self._latest: dict[Key, Load] = {}
-        self.changes = {"up": 0, "down": 0}
-        """How often the number of replicas went up and down."""
 
     async def run(self) -> None:
         """Look at all pools again and again, until cancelled."""
@@ -103,13 +103,29 @@ class Scaler:
         for pool in [pool for pool in self._states if pool not in self._snapshot.pools]:
             self._forget(pool)
 
-    def replicas_wanted(self) -> Mapping[tuple[str, ...], float]:
-        """For metrics: how many replicas are wanted, by namespace and pool."""
-        return {pool: float(state.replicas) for pool, state in self._states.items()}
-
-    def loads_seen(self) -> Mapping[tuple[str, ...], float]:
-        """For metrics: requests under way or waiting, by namespace and pool."""
-        return {pool: float(load.requests) for pool, load in self._latest.items()}
+    def observed_by(self, metrics: OperatorMetrics) -> list[Collector]:
+        """Have what is decided reported; for `forget_gauge` at the end of the term."""
+        labels = ["namespace", "pool"]
+        return [
+            metrics.observe_gauge(
+                "modelrouter_pool_desired_replicas",
+                "Replicas that the built-in autoscaler wants.",
+                labels,
+                lambda: {pool: float(state.replicas) for pool, state in self._states.items()},
+            ),
+            metrics.observe_gauge(
+                "modelrouter_pool_requests",
+                "Requests under way or held by routers, as the built-in autoscaler sees them.",
+                labels,
+                lambda: {pool: float(load.requests) for pool, load in self._latest.items()},
+            ),
+            metrics.observe_gauge(
+                "modelrouter_pool_load_unknown",
+                "1 while somebody who ought to tell the load of the pool does not.",
+                labels,
+                lambda: {pool: float(not load.complete) for pool, load in self._latest.items()},
+            ),
+        ]
 
     def _state(self, pool: Key, spec: Autoscaling) -> ScalerState:
         state = self._states.get(pool)
@@ -130,7 +146,6 @@ class Scaler:
         after = decide(spec, before, load, self._clock(), startup)
         self._states[pool], self._latest[pool] = after, load
         if before.replicas != after.replicas:
-            self.changes["up" if after.replicas > before.replicas else "down"] += 1
             log.info(
                 "scaling",
                 pool="/".join(pool),
