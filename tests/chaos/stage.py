@@ -11,15 +11,15 @@ from typing import Any
 from cluster.kubernetes.access import KubectlError, Kubernetes
 from cluster.node.away import ROUTER_PODS, operator_pods, pods
 from cluster.node.installation import RELEASE, ROUTER, SYSTEM
-from cluster.node.workloads import MODEL_PORT, Workloads, model_servers
+from cluster.node.pools import model_pool, model_route, pretend_gpus
+from cluster.node.workloads import MODEL_PORT, Workloads
 
 Object = dict[str, Any]
 
 MODEL = "chaos"
 REPLICAS = {"alpha": 3, "beta": 2, "gamma": 2}
 """Of each pool, as long as nothing happens to it."""
-LOAD_SECONDS = 2
-PACE = ("--first-token=20", "--per-token=20", f"--load-time={LOAD_SECONDS}")
+PACE = {"FIRST_TOKEN_MS": 20, "PER_TOKEN_MS": 20, "LOAD_SECONDS": 2}
 _RESTARTS = 2
 """A container that was restarted so often waits long before its next start; its pod is replaced."""
 _LONGEST_HEALING_SECONDS = 180.0
@@ -43,17 +43,19 @@ class Stage:
 
     def set_up(self) -> str:
         """Apply everything and wait until it serves; the base URL of the API."""
-        made: list[Object] = []
-        for name, replicas in REPLICAS.items():
-            made += model_servers(name, f"acme/{name}", replicas=replicas, args=PACE)
-            made.append(_pool(name))
-        self.workloads.apply(*made, _route())
+        pretend_gpus(self.kubernetes)
+        pools = [_pool(name, replicas) for name, replicas in REPLICAS.items()]
+        self.workloads.apply(*pools, _route())
         self.wait_until_whole()
         return f"{self.workloads.service_url(ROUTER, 8080)}/v1"
 
     def servers(self, pool: str) -> list[Object]:
         """Pods of a pool's model servers that are not on their way out."""
-        return pods(self.kubernetes, self.workloads.namespace, f"app={pool}")
+        return pods(self.kubernetes, self.workloads.namespace, f"modelrouter.dev/pool={pool}")
+
+    def scale(self, pool: str, replicas: int) -> None:
+        """Have so many servers in a pool from now on."""
+        self.workloads.kubectl("scale", f"mpool/{pool}", f"--replicas={replicas}")
 
     def routers(self) -> list[Object]:
         """The router's pods."""
@@ -65,8 +67,7 @@ class Stage:
         if self.kubernetes.is_own:
             self.kubernetes.start_api_server()
         for pool, replicas in REPLICAS.items():
-            scale = ("scale", f"deployment/{pool}", f"--replicas={replicas}")
-            self.workloads.kubectl(*scale)
+            self.scale(pool, replicas)
             for pod in self.servers(pool):
                 set_faults(pod, {})
                 self._replace_if_worn(pod)
@@ -86,7 +87,7 @@ class Stage:
             try:
                 wait = ("--for=condition=Ready", "mroute,mpool", "--all", "--timeout=5s")
                 self.workloads.kubectl("wait", *wait)
-                for name in (*REPLICAS, ROUTER):
+                for name in (*(f"model-pool-{pool}" for pool in REPLICAS), ROUTER):
                     rollout = ("rollout", "status", f"deployment/{name}", "--timeout=5s")
                     self.workloads.kubectl(*rollout)
                 system = ("-n", SYSTEM, f"deployment/{RELEASE}", "--timeout=5s")
@@ -121,35 +122,21 @@ def set_faults(pod: Object, plan: Object) -> bool:
         return False
 
 
-def _pool(name: str) -> Object:
+def _pool(name: str, replicas: int) -> Object:
     spec = {
-        "model": f"acme/{name}",
-        "service": {"name": name, "port": "http"},
         "healthCheck": {"path": "/health", "interval": "1s", "timeout": "1s"},
         "outlierDetection": {"consecutiveErrors": 5, "baseEjectionTime": "5s"},
     }
-    return _resource("ModelPool", name, spec)
+    return model_pool(name, environment=PACE, spec=spec, replicas=replicas)
 
 
 def _route() -> Object:
-    spec = {
-        "models": [MODEL],
-        "pools": list(REPLICAS),
-        "rules": [
-            {
-                "name": "default",
-                "targets": [
-                    {"pool": pool, "weight": weight}
-                    for pool, weight in zip(REPLICAS, (50, 30, 20), strict=True)
-                ],
-            }
-        ],
+    weights = zip(REPLICAS, (50, 30, 20), strict=True)
+    targets = [{"pool": pool, "weight": weight} for pool, weight in weights]
+    return model_route(
+        MODEL,
+        *REPLICAS,
+        rules=[{"name": "default", "targets": targets}],
         # A server that is frozen costs so long.
-        "retry": {"attempts": 2, "perTryTimeout": "4s"},
-    }
-    return _resource("ModelRoute", MODEL, spec)
-
-
-def _resource(kind: str, name: str, spec: Object) -> Object:
-    version = "modelrouter.dev/v1alpha1"
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        retry={"attempts": 2, "perTryTimeout": "4s"},
+    )

@@ -25,6 +25,7 @@ _STORMS: dict[Kind, Callable[[float], Object]] = {
     Kind.SLOW: lambda share: {"first_token_ms": 2000 * share},
 }
 _WAIT_FOR_API_SECONDS = 20.0
+_ENDING_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Striker:
 
     def _strike_pool(self, strike: Strike) -> None:
         if strike.kind is Kind.SCALE:
-            self._scale(strike.pool, int(strike.amount))
+            self._ask(lambda: self.stage.scale(strike.pool, int(strike.amount)), None)
             return
         servers = self._servers(strike.pool)
         chosen = servers if strike.everyone else servers[:1]
@@ -134,6 +135,8 @@ class Striker:
         names = tuple(pod["metadata"]["name"] for pod in chosen)
         at = time.time()
         self._signal(chosen, signal.SIGKILL, container)
+        # A process that ends takes a moment to close its sockets.
+        time.sleep(_ENDING_SECONDS)
         self.kills.append(Kill(at, time.time(), names, pool))
 
     def _signal(self, chosen: list[Object], number: int, container: str = "vllm") -> None:
@@ -145,10 +148,6 @@ class Striker:
             name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
             delete = ("delete", "pod", name, "-n", namespace, "--wait=false", "--ignore-not-found")
             self._ask(lambda delete=delete: self.stage.kubernetes.kubectl(*delete), "")
-
-    def _scale(self, pool: str, replicas: int) -> None:
-        scale = ("scale", f"deployment/{pool}", f"--replicas={replicas}")
-        self._ask(lambda: self.stage.workloads.kubectl(*scale), "")
 
     def _ask(self, ask: Callable[[], Any], otherwise: Any) -> Any:
         """The API server's answer, once it is back; without one this is left out."""
