@@ -168,7 +168,7 @@ AMOUNTS = either(
 ADAPTERS = either("a", "m", "B_c.d", "a/b", "-a", "a-", "", "b" * 63, "b" * 64, "a\n", "org/m")
 ARGS = either(
     "--max-model-len=32768", "--port", "--port=1", "--port=1\n2", "--ports", "-tp", "-tp=2", "-tpx",
-    "--served_model-name=x", "--api-key=x", "--seed", "", "x", "x" * 4097, "--Port", "a --port=1", 1,
+    "--served_model-name=x", "--api-key=x", "", "x", "x" * 4097, "--Port", "a --port=1", 1,
 )  # fmt: skip
 SCALING = some(
     {"minReplicas": WHOLE, "maxReplicas": WHOLE, "target": some({"runningRequests": INTEGERS})}
