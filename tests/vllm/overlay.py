@@ -14,7 +14,7 @@ from vllm.environment import RealVllm
 Object = dict[str, Any]
 
 CONTAINER = "vllm"
-FEW_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "1500Mi"}}
+FEW_RESOURCES: Object = {"requests": {"cpu": "250m", "memory": "1500Mi"}}
 """What a server with the tiny model needs; GPUs are not there."""
 ARGS = ["--max-model-len=16384", "--enforce-eager", "--max-lora-rank=8"]
 """Without `--enforce-eager` vLLM would compile the model, with a compiler that the image lacks."""

@@ -1,7 +1,8 @@
 """Have vLLM's own parser read command lines: JSON lists of arguments on stdin, one a line.
 
 Run by a Python that has vLLM. For each line it prints the JSON object of what was understood, or a
-string with the parser's complaint.
+string with the parser's complaint. With `--flags` it prints all flags instead, a list for each with
+all its spellings.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from argparse import Namespace
 
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+
+def flags() -> list[list[str]]:
+    """Spellings of the flags of `vllm serve`."""
+    parser = FlexibleArgumentParser(prog="vllm")
+    serve = ServeSubcommand().subparser_init(parser.add_subparsers(dest="subparser"))
+    return [action.option_strings for action in serve._actions]
 
 
 def understood(args: list[str]) -> dict[str, object] | str:
@@ -36,5 +44,8 @@ def _plain(value: object) -> object:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--flags"]:
+        print("flags", json.dumps(flags()))
+        sys.exit()
     for line in sys.stdin:
         print("understood", json.dumps(understood(json.loads(line)), default=str), flush=True)

@@ -1,0 +1,16 @@
+"""The real vLLM, made before the first test if it is not there: `make test-vllm`."""
+
+from __future__ import annotations
+
+import pytest
+
+from vllm.environment import MissingError, RealVllm, real_vllm
+
+
+@pytest.fixture(scope="session")
+def real() -> RealVllm:
+    """The environment and the model."""
+    try:
+        return real_vllm()
+    except MissingError as error:
+        pytest.fail(f"no vLLM: {error}", pytrace=False)
