@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from modelrouter.api.manifests import Key
 from modelrouter.api.vllm import Vllm
 from modelrouter.controller.pool_children import PoolChildren
-from modelrouter.controller.store import Object
 from modelrouter.plan.servers.adapters import read_adapter_pod
-from modelrouter.plan.servers.crashes import shorten
 from modelrouter.plan.servers.durations import seconds_between, until_next_step
-from modelrouter.plan.servers.facts import Adapter, Servers, Workload
+from modelrouter.plan.servers.facts import Adapter, Servers
 from modelrouter.plan.servers.reading import read_server_pod, told_since
+from modelrouter.plan.servers.workload import read_workload
 from modelrouter.plan.vllm.naming import pod_selector
 
 
@@ -45,24 +43,6 @@ def server_facts(
             )
             for adapter in vllm.lora_adapters
         ),
-    )
-
-
-def read_workload(deployment: Object) -> Workload:
-    """What a Deployment says of itself. Before its controller has seen it: nothing but its spec."""
-    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-    wanted = int(spec.get("replicas", 1))
-    seen = int(status.get("observedGeneration") or 0)
-    generation = int(deployment["metadata"].get("generation") or 0)
-    conditions: dict[str, Any] = {c.get("type"): c for c in status.get("conditions") or ()}
-    failure, progress = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
-    return Workload(
-        wanted=wanted,
-        replicas=int(status.get("replicas") or 0),
-        updated=int(status.get("updatedReplicas") or 0),
-        current=seen >= generation,
-        failure=shorten(failure.get("message") or "") if failure.get("status") == "True" else "",
-        stuck=shorten(progress.get("message") or "") if progress.get("status") == "False" else "",
     )
 
 

@@ -198,6 +198,8 @@ def _ready(facts: RouteFacts, config: RouteConfig) -> Verdict:
         )
     away = [name for name in config.pools if readiness[name] is False]
     more = f"; no endpoint of {_pools(away)} is ready" if away else ""
+    if asleep := [name for name in config.pools if _sleeps(facts, name)]:
+        more += f"; a request starts {_pools(asleep)}"
     return yes("Ready", f"every rule has an endpoint that answers{more}")
 
 
@@ -220,6 +222,12 @@ def _pool_ready(facts: RouteFacts, name: str) -> bool | None:
     if pool.spec.vllm is None and resolve(pool, facts.known).status == "False":
         return False
     counts = observed([facts.router], name)
-    if pool_of(name) in facts.waking and (counts is None or counts.ready == 0):
+    if _sleeps(facts, name):
         return True
     return counts.ready > 0 if counts is not None else None
+
+
+def _sleeps(facts: RouteFacts, name: str) -> bool:
+    """Whether a pool has no endpoint, but a request that waits for one gets it."""
+    counts = observed([facts.router], name)
+    return pool_of(name) in facts.waking and (counts is None or counts.ready == 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -24,9 +25,14 @@ from modelrouter.plan.facts import (
     Subject,
 )
 from modelrouter.plan.planner import RouterPlanner
+from modelrouter.plan.servers.facts import Adapter, Servers
+from modelrouter.plan.servers.reading import read_server_pod
+from modelrouter.plan.servers.verdict import on_the_way
+from modelrouter.plan.servers.workload import read_workload
 from modelrouter.plan.statuses import PoolFacts, RouteFacts, pool_status, route_status
 
 NAMESPACE = "ai"
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 STATES = {"missing": SecretState.MISSING, "forbidden": SecretState.FORBIDDEN}
 
 
@@ -74,10 +80,12 @@ class Cluster:
                 users = {
                     route.spec.router
                     for route in routes.values()
-                    if subject.name in route.spec.pools
+                    if subject.name in route.spec.model_pools
                 }
                 using = {name: routers.get(name, RouterFacts()) for name in users}
-                found[label] = pool_status(PoolFacts(subject, model, known, using), before, now)
+                servers = self.servers(model) if model is not None else Servers()
+                pool_facts = PoolFacts(subject, model, known, using, servers)
+                found[label] = pool_status(pool_facts, before, now)
                 continue
             assert model is None or isinstance(model, ModelRoute)
             router = routers.get(model.spec.router if model else "", RouterFacts())
@@ -90,9 +98,44 @@ class Cluster:
                 router=router,
                 pools=pools,
                 known=known,
+                waking=self.waking(pools.values()),
             )
             found[label] = route_status(facts, before, now)
         return found
+
+    def servers(self, pool: ModelPool) -> Servers:
+        """The objects and pods of a pool, told as the API server has them, at noon."""
+        told, vllm = self.state.get("servers", {}).get(pool.metadata.name), pool.spec.vllm
+        if told is None or vllm is None:
+            return Servers()
+        phase = told.get("cache", "")
+        pods = []
+        for obj in told.get("pods", ()):
+            obj["metadata"]["namespace"] = NAMESPACE
+            pods.append(read_server_pod(obj, NOON, vllm.startup_timeout, phase))
+        deployment = told.get("deployment")
+        if deployment is not None:
+            name = f"model-pool-{pool.metadata.name}"
+            deployment["metadata"] = {"name": name, "namespace": NAMESPACE}
+        return Servers(
+            workload=read_workload(deployment) if deployment is not None else None,
+            pods=tuple(pod for pod in pods if pod is not None),
+            selector=f"modelrouter.dev/pool={pool.metadata.name}",
+            problem=told.get("problem", ""),
+            adapters=tuple(Adapter(**adapter) for adapter in told.get("adapters", ())),
+        )
+
+    def waking(self, pools: Iterable[ModelPool | None]) -> set[str]:
+        """Pools that a request starts."""
+        return {
+            pool.metadata.name
+            for pool in pools
+            if pool is not None
+            and pool.spec.vllm is not None
+            and pool.spec.vllm.autoscaling is not None
+            and pool.spec.vllm.autoscaling.from_zero
+            and on_the_way(self.servers(pool))
+        }
 
     def known(self) -> NamespaceFacts:
         """Secrets and Services."""

@@ -35,5 +35,5 @@ def last_words(message: str) -> str:
 
 def shorten(text: str) -> str:
     """Text of another program for a status: one line, not too long, without what looks secret."""
-    line = _SECRETS.sub("***", " ".join(text.split()))
+    line = _SECRETS.sub("***", " ".join(text.split())).rstrip(".")
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

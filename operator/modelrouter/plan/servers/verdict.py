@@ -60,7 +60,7 @@ def pods_ready(servers: Servers) -> Verdict:
     old = _old_ones(workload) if behind else ""
     if worst := _worst(servers.pods):
         return no(worst.reason, f"{worst.message}{old}")
-    if workload.stuck:
+    if workload.stuck and behind:
         return no(ROLLOUT_STUCK, f"the rollout makes no progress: {workload.stuck}{old}")
     ready = sum(pod.ready for pod in servers.pods)
     if ready < workload.wanted or behind:
@@ -104,7 +104,7 @@ def _worst(pods: tuple[ServerPod, ...]) -> Verdict | None:
         return None
     worst = min(troubles, key=lambda trouble: _ORDER.index(trouble.reason))
     same = sum(trouble.reason == worst.reason for trouble in troubles) - 1
-    more = f"; so are {same} more pods" if same > 1 else "; so is 1 more pod" if same else ""
+    more = f"; {same} more pod{'s' if same > 1 else ''} likewise" if same else ""
     return no(worst.reason, f"{worst.text}{more}")
 
 
