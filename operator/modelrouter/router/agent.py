@@ -245,7 +245,7 @@ class Agent:
                 state.ready, state.endpoints = gauge.ready, gauge.total
         self.counts.offer(
             {
-                name: {"ready": state.ready, "total": state.endpoints}
+                name: {"ready": state.ready, "total": state.endpoints} | _ejected(memberships, name)
                 for name, state in sorted(self.ledger.pools.items())
                 if state.ready is not None and state.endpoints is not None
             }
@@ -304,6 +304,11 @@ class Agent:
                 for name, state in sorted(self.ledger.pools.items())
             },
         }
+
+
+def _ejected(memberships: Mapping[str, PoolGauge], pool: str) -> dict[str, int]:
+    gauge = memberships.get(pool)
+    return {"ejected": gauge.ejected} if gauge is not None and gauge.ejected else {}
 
 
 def _has_key(pool: PoolConfig, secrets: Secrets) -> bool:

@@ -20,7 +20,8 @@ POLL_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 2.0
 """An Envoy that is busy with a large configuration answers late: that is no reason to look away."""
 _POOL_GAUGE = re.compile(
-    r"^cluster\.(.+)\.(membership_healthy|membership_total|upstream_rq_active)$"
+    r"^cluster\.(.+)\.(membership_healthy|membership_total|upstream_rq_active"
+    r"|outlier_detection\.ejections_active)$"
 )
 
 
@@ -54,7 +55,7 @@ class EnvoyAdmin:
         return {stat["name"]: stat["value"] for stat in stats if "name" in stat}
 
     async def memberships(self) -> dict[str, PoolGauge]:
-        """Healthy and total endpoints of every pool's cluster, and the requests in them.
+        """Healthy, ejected and all endpoints of every pool's cluster, and the requests in them.
 
         Each cluster has one endpoint more than the pool, the void one that answers when no real
         one can; it is always healthy.
@@ -68,6 +69,7 @@ class EnvoyAdmin:
                 max(count["membership_healthy"] - 1, 0),
                 max(count["membership_total"] - 1, 0),
                 count.get("upstream_rq_active", 0),
+                count.get("outlier_detection.ejections_active", 0),
             )
             for cluster, count in counts.items()
             if not cluster.startswith("_") and "membership_healthy" in count

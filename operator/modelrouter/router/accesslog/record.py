@@ -22,3 +22,5 @@ class RequestRecord(NamedTuple):
     """From the first byte of the request to the first one of the upstream's response."""
     prompt_tokens: int | None
     completion_tokens: int | None
+    failed_streams: tuple[str, ...] = ()
+    """The pools of the attempts whose streams began with an error."""

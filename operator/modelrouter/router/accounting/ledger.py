@@ -66,6 +66,8 @@ class Ledger:
         """Requests that the policy answered with an error, by error code."""
         self.fall_through = 0
         """Requests that Envoy placed alone, because the agent did not answer it."""
+        self.failed_streams: dict[str, int] = {}
+        """Attempts by pool whose answer of 200 began with an error."""
         self.decision_time = Histogram(DECISION_BUCKETS)
         self.pools: dict[str, PoolState] = {}
         """What decisions know of each pool. Requests in flight are counted here for pools with a
@@ -110,16 +112,23 @@ class Ledger:
         self.refusals[code] = self.refusals.get(code, 0) + 1
         self.decision_time.observe(seconds)
 
+    def refused_late(self, code: str) -> None:
+        """A request was answered with an error after it had been placed."""
+        self.refusals[code] = self.refusals.get(code, 0) + 1
+
     def forget_in_flight(self) -> None:
         """Envoy is gone, and every request in it."""
         self._open.clear()
         for state in self.pools.values():
             state.in_flight = 0
 
-    def record(self, record: RequestRecord) -> None:
-        """A request has ended."""
-        if self._open:
+    def record(self, record: RequestRecord, *, waited: bool = False) -> None:
+        """A request has ended. One that has waited was in flight only in its second pass through
+        Envoy, which has a record of its own, without a route."""
+        if self._open and not waited:
             self._close(record.request_id)
+        for pool in record.failed_streams:
+            self.failed_streams[pool] = self.failed_streams.get(pool, 0) + 1
         if not record.route:
             return
         key = (record.route, record.pool)

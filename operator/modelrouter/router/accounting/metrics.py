@@ -30,6 +30,8 @@ class PoolGauge:
     total: int
     active: int = 0
     """Requests that they are working on."""
+    ejected: int = 0
+    """Endpoints that get no requests for a while, because those before failed."""
 
 
 @dataclass(slots=True)
@@ -129,13 +131,22 @@ class LedgerCollector(Collector):
         )
         endpoints = GaugeMetricFamily(
             "modelrouter_pool_endpoints",
-            "Endpoints of a pool; ready ones pass their health checks and are not ejected.",
+            "Endpoints of a pool; ready ones pass their health checks and are not ejected. Ejected "
+            "ones failed requests and get none for a while.",
             labels=["pool", "state"],
         )
         for pool, gauge in self._programmed.endpoints.items():
             endpoints.add_metric([pool, "ready"], gauge.ready)
             endpoints.add_metric([pool, "total"], gauge.total)
+            endpoints.add_metric([pool, "ejected"], gauge.ejected)
             in_flight.add_metric([pool], gauge.active)
+        failed = CounterMetricFamily(
+            "modelrouter_failed_streams",
+            "Attempts at a pool that were answered by 200 and a stream that began with an error.",
+            labels=["pool"],
+        )
+        for pool, count in self._ledger.failed_streams.items():
+            failed.add_metric([pool], count)
         info = InfoMetricFamily("modelrouter_pool", "Facts of a pool.", labels=["pool"])
         quality = GaugeMetricFamily(
             "modelrouter_pool_quality", "The quality stated for a pool, 0 to 1.", labels=["pool"]
@@ -144,7 +155,7 @@ class LedgerCollector(Collector):
             info.add_metric([name], {"model": pool_config.model, "zone": pool_config.zone or ""})
             if pool_config.quality is not None:
                 quality.add_metric([name], float(pool_config.quality))
-        yield from (in_flight, endpoints, info, quality)
+        yield from (in_flight, endpoints, failed, info, quality)
 
     def _configuration(self) -> Iterator[Metric]:
         info = InfoMetricFamily(

@@ -12,6 +12,7 @@ from typing import Any
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.router_config import Ejection, PoolConfig, Probe, Upstream
 from modelrouter.router.envoy.endpoints import assignment, authority, endpoint, split_address
+from modelrouter.router.envoy.first_event import first_event_filters
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
@@ -298,6 +299,7 @@ def upstream_filters(name: str, pool: PoolConfig, *, has_key: bool) -> Iterable[
                 header_value_prefix="Bearer ",
             ),
         )
+    yield from first_event_filters(name)
     yield extension("codec", "filters.http.upstream_codec.v3.UpstreamCodec")
 
 

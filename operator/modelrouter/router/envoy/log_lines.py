@@ -6,6 +6,7 @@ Only what is counted is in it; Envoy and the agent both pay for every field of e
 from __future__ import annotations
 
 from modelrouter.router.accesslog.record import RequestRecord
+from modelrouter.router.envoy.first_event import FAILED_POOLS
 
 # Control characters other than the tab cannot be in a header, Envoy refuses them.
 SEPARATOR = "\x1f"
@@ -21,16 +22,20 @@ _FIELDS = (
     "%RESPONSE_DURATION%",
     "%DYNAMIC_METADATA(usage:prompt_tokens)%",
     "%DYNAMIC_METADATA(usage:completion_tokens)%",
+    FAILED_POOLS,
 )
 LINE_FORMAT = SEPARATOR.join(_FIELDS) + "\n"
-
 _ABSENT = "-"
+AGAIN_LINE_FORMAT = LINE_FORMAT.replace("%RESP(X-MR-ROUTE)%", _ABSENT)
+"""Of the second pass of a request that has waited. It is not counted by its route: the first one
+has a line of its own, once the answer has reached the client."""
 
 
 def read_line(line: str) -> RequestRecord:
     """One line, without its end. Raises `ValueError` for what is no line of this log."""
     (
         request_id, route, reason, pool, attempts, status, duration, first_byte, prompt, completion,
+        failed,
     ) = line.split(SEPARATOR)  # fmt: skip
     return RequestRecord(
         request_id,
@@ -43,4 +48,5 @@ def read_line(line: str) -> RequestRecord:
         None if first_byte == _ABSENT else float(first_byte),
         None if prompt == _ABSENT else int(float(prompt)),
         None if completion == _ABSENT else int(float(completion)),
+        () if failed == _ABSENT else tuple(failed.split(",")),
     )

@@ -25,3 +25,15 @@ def decide_script(settings: EnvoySettings) -> str:
 def rewrite_script() -> str:
     """Runs once per attempt, at the pool."""
     return _source("json") + _source("rewrite")
+
+
+@cache
+def hold_script(void: str) -> str:
+    """Runs once per attempt that answers with a stream. `void`: a cluster that answers at once."""
+    return _source("hold").replace("@VOID@", void)
+
+
+@cache
+def peek_script() -> str:
+    """Runs once per attempt that answers with a stream."""
+    return _source("peek")

@@ -52,12 +52,9 @@ async def arrivals(answer: httpx.Response) -> list[tuple[float, bytes]]:
 async def test_events_arrive_one_by_one(http: httpx.AsyncClient, servers: Servers) -> None:
     """With the pauses that the server made between them."""
     await servers.first.fault(first_token_ms=150, per_token_ms=150)
-    started = time.monotonic()
     async with http.stream("POST", CHAT, json={**STREAM, "max_tokens": 6}) as answer:
-        head = time.monotonic()
         pieces = await arrivals(answer)
 
-    assert head - started < 0.1, "the head of the answer does not wait for the first token"
     # The first piece opens the message as well.
     tokens = [at for at, piece in pieces if re.search(rb'"content":"[^"]', piece)]
     assert len(tokens) == 6, "one piece per token"
@@ -131,15 +128,15 @@ async def test_a_client_that_leaves_before_the_answer(
 async def test_long_silences_do_not_end_a_stream(
     client: openai.AsyncOpenAI, servers: Servers
 ) -> None:
-    """Tokens come every 1.5 seconds: longer than an attempt has for its first byte, and, all
+    """Tokens come every 1.5 seconds: longer than an attempt has for its first event, and, all
     together, longer than an answer that is not streamed may take."""
-    await servers.first.fault(first_token_ms=1500, per_token_ms=1500)
+    await servers.first.fault(first_token_ms=300, per_token_ms=1500)
     started = time.monotonic()
     stream = await client.chat.completions.create(
         model="chat", messages=HELLO, stream=True, max_tokens=3
     )
     chunks = [chunk async for chunk in stream]
-    assert time.monotonic() - started > 4.4
+    assert time.monotonic() - started > 2.9
     assert chunks[-1].choices[0].finish_reason == "length"
     assert await servers.second.count() == 0
 
@@ -169,12 +166,13 @@ async def test_a_silence_ends_a_stream_also_when_it_begins_early(
     assert 0.9 < await silent(http, servers, "hasty") < 5
 
 
-@pytest.mark.parametrize("after", [0, 1, 5])
-async def test_nothing_is_tried_again_after_the_first_byte(
+@pytest.mark.parametrize("after", [2, 5])
+async def test_nothing_is_tried_again_after_the_first_event(
     http: httpx.AsyncClient, servers: Servers, after: int
 ) -> None:
     """A stream that the server cuts is cut for the client too."""
-    await servers.first.fault(mode="cut_stream", after_tokens=after)
+    # The pauses let the first event through before the end is there.
+    await servers.first.fault(mode="cut_stream", after_tokens=after, per_token_ms=50)
     pieces: list[bytes] = []
 
     async def read() -> None:
@@ -195,19 +193,29 @@ async def test_nothing_is_tried_again_after_the_first_byte(
 async def test_an_error_within_a_stream_is_passed_on(
     client: openai.AsyncOpenAI, servers: Servers
 ) -> None:
-    """A server that fails after its 200 says so in an event, which the official client raises."""
-    await servers.first.fault(mode="stream_error")
+    """A server that fails after its first token says so in an event, which the official client
+    raises."""
+    await servers.first.fault(mode="stream_error", after_tokens=1)
     raw = await client.chat.completions.with_raw_response.create(
         model="chat", messages=HELLO, stream=True
     )
     assert raw.headers["x-mr-pool"] == "first", raw.headers
     stream = raw.parse()
     with pytest.raises(openai.APIError):
-        await anext(stream)
+        async for _ in stream:
+            pass
     assert await servers.second.count() == 0
 
 
-@pytest.mark.parametrize("fault", [{"fail_status": 503}, {"mode": "reset"}], ids=["503", "reset"])
+UNBEGUN: dict[str, dict[str, Any]] = {
+    "503": {"fail_status": 503},
+    "reset": {"mode": "reset"},
+    "200 and then an error": {"mode": "stream_error"},
+    "200 and then nothing": {"first_token_ms": 5000},
+}
+
+
+@pytest.mark.parametrize("fault", UNBEGUN.values(), ids=UNBEGUN)
 async def test_a_stream_that_has_not_begun_is_tried_elsewhere(
     client: openai.AsyncOpenAI, servers: Servers, fault: dict[str, Any]
 ) -> None:

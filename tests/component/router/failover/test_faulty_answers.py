@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load
-from component.router.rig import Router
+from component.router.processes import ask
+from component.router.rig import Router, eventually
 
 FAULTS: dict[str, dict[str, Any]] = {
     "429": {"fail_status": 429, "retry_after": 30},
@@ -25,8 +27,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_pool_answers_badly(router: Router, fleet: Fleet, fault: str) -> None:
     await fleet.use(router)
-    # An error inside a stream, after its status of 200, is not the router's to mend.
-    streams = 0 if fault.startswith("an error where") else 10
+    # Of a dying engine every request is a stream: without those that fail with 500 besides.
+    streams = 1 if fault.startswith("an error where") else 10
     with Load(router.port, stream_every=streams) as load:
         await run_for(0.4)
         await asyncio.gather(*(s.fault(**FAULTS[fault]) for s in fleet.servers["alpha"]))
@@ -73,3 +75,30 @@ async def test_all_pools_answer_now_and_then(router: Router, fleet: Fleet) -> No
     load.assert_none_failed()
     assert {sample.attempts for sample in load.samples} >= {1, 2, 3}
     await fleet.assert_pure()
+
+
+async def test_a_dying_engine_is_ejected_and_seen(router: Router, fleet: Fleet) -> None:
+    """Of its streams only the first event says that it is dead; other answers are 500."""
+    outliers = {"consecutiveErrors": 3, "baseEjectionTime": "2s", "maxEjectionPercent": 50}
+    spec = {"outlierDetection": outliers}
+    await fleet.use(router, *fleet.manifests()[-1:], *fleet.pools(alpha=spec))
+    victim = fleet.of("alpha")
+    before = await router.metric("modelrouter_failed_streams_total", pool="alpha")
+    with Load(router.port, rate=200, stream_every=2) as load:
+        await run_for(0.3)
+        await victim.fault(mode="stream_error")
+
+        async def told(**counts: int) -> bool:
+            pools = (await ask(router.admin_port, "GET", "/configz"))["pools"]
+            return bool(pools["alpha"] == counts)
+
+        await eventually(partial(told, ready=2, total=3, ejected=1))
+        ejected = await router.metric("modelrouter_pool_endpoints", pool="alpha", state="ejected")
+        healed = await run_for(0.0)
+        await victim.fault()
+        load.first(lambda sample: sample.server == victim.name, healed)
+        await eventually(partial(told, ready=3, total=3))
+    load.assert_none_failed()
+    assert ejected == 1
+    assert set(load.pools(0)) == {"alpha"}, "the pool has other endpoints"
+    assert await router.metric("modelrouter_failed_streams_total", pool="alpha") > before

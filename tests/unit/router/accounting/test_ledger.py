@@ -126,7 +126,8 @@ def test_metrics_carry_the_names_that_dashboards_use(ledger: Ledger) -> None:
     ledger.refused("model_not_found", 0.0001)
     ledger.record(RECORD._replace(reason="rule:default; llama unhealthy"))
     ledger.record(RECORD._replace(route="other", reason="fall-through"))
-    programmed = Programmed("v1", 3, 1, {"gpt": POOL}, {"gpt": PoolGauge(1, 2, 7)})
+    ledger.record(RECORD._replace(route="", failed_streams=("gpt", "llama", "gpt")))
+    programmed = Programmed("v1", 3, 1, {"gpt": POOL}, {"gpt": PoolGauge(1, 2, 7, 1)})
     registry = CollectorRegistry()
     registry.register(LedgerCollector(ledger, programmed))
     text = generate_latest(registry).decode()
@@ -144,6 +145,8 @@ def test_metrics_carry_the_names_that_dashboards_use(ledger: Ledger) -> None:
         "modelrouter_fall_through_requests_total 1.0",
         'modelrouter_in_flight_requests{pool="gpt"} 7.0',
         'modelrouter_pool_endpoints{pool="gpt",state="ready"} 1.0',
+        'modelrouter_pool_endpoints{pool="gpt",state="ejected"} 1.0',
+        'modelrouter_failed_streams_total{pool="gpt"} 2.0',
         'modelrouter_pool_info{model="a-model",pool="gpt",zone="eu"} 1.0',
         'modelrouter_pool_quality{pool="gpt"} 0.6',
         'modelrouter_config_info{version="v1"} 1.0',
