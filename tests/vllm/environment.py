@@ -54,7 +54,7 @@ class RealVllm:
     environment: Path
     """A virtual environment."""
     model: Path
-    """A folder as Hugging Face has them, with two LoRA adapters, `adapter-a` and `adapter-b`."""
+    """A folder as Hugging Face has them. In it are LoRA adapters: `adapter-a`, `adapter-b`."""
 
     @property
     def python(self) -> Path:
@@ -70,6 +70,11 @@ class RealVllm:
     def libraries(self) -> Path:
         """Shared libraries that vLLM needs and a small image does not have."""
         return self.environment / "libraries"
+
+    @property
+    def broken_adapter(self) -> Path:
+        """An adapter whose file has no weights."""
+        return self.model / "broken-adapter"
 
     @property
     def interpreter(self) -> Path:

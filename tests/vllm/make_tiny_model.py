@@ -1,4 +1,4 @@
-"""Write a random Llama of 0.2 million parameters, which vLLM serves on a CPU, and two LoRA adapters.
+"""Write a random Llama of 0.2 million parameters, which vLLM serves on a CPU, and LoRA adapters.
 
 make_tiny_model.py FOLDER              run by a Python that has vLLM's requirements
 
@@ -91,3 +91,5 @@ if __name__ == "__main__":
     write_model(target)
     for number, name in enumerate(("adapter-a", "adapter-b")):
         write_adapter(target / name, seed=1 + number)
+    write_adapter(target / "broken-adapter", seed=3)
+    (target / "broken-adapter" / "adapter_model.safetensors").write_bytes(b"no weights")
