@@ -28,10 +28,10 @@ def plan_volumes(pool: str, vllm: Vllm) -> tuple[list[Object], list[Object]]:
         source = {"claimName": claim, "readOnly": True}
         volumes.append({"name": name, "persistentVolumeClaim": source})
         mounts.append({"name": name, "mountPath": claim_dir(claim), "readOnly": True})
-    if vllm.tensor_parallel_size > 1:
-        # The processes of one server talk through it, and the default of 64 MiB is too small.
-        volumes.append({"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}})
-        mounts.append({"name": _SHARED_MEMORY, "mountPath": "/dev/shm"})
+    # A server of several processes talks through it, be it for tensor parallelism or another flag,
+    # and does not start with the default of 64 MiB. Memory that is not used costs nothing.
+    volumes.append({"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}})
+    mounts.append({"name": _SHARED_MEMORY, "mountPath": "/dev/shm"})
     return volumes, mounts
 
 
