@@ -28,6 +28,7 @@ from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder, headers_looked_at
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.following import ServiceFollower
+from modelrouter.router.holding.room import WaitingRoom
 from modelrouter.router.inputs import Inputs, Secrets
 from modelrouter.router.last_good import LastGoodConfig
 from modelrouter.router.pacing import let_go
@@ -109,6 +110,9 @@ class Agent:
         self._current = EnvoyResources()
         self._in_force: InForce | None = None
         self.counts = PoolCounts()
+        self.room = WaitingRoom(ledger.pools)
+        self.decide.wake = self._wake
+        self.endpoints.on_report = self._services_changed
         self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
         """What the source of the configuration has to say for itself, for `/readyz`."""
         self._source_problems: tuple[Mapping[str, str], ...] = ()
@@ -209,6 +213,13 @@ class Agent:
             name for name, pool in config.pools.items() if not _has_key(pool, secrets)
         )
         self.ledger.use_pools(config.pools)
+        self.room.scalings = {
+            name: pool.scaling
+            for name, pool in config.pools.items()
+            if pool.scaling is not None and pool.scaling.from_zero
+        }
+        for name, state in self.ledger.pools.items():
+            state.cold = state.cold and name in self.room.scalings
         self.programmed.pools = config.pools
         self.programmed.applied += 1
         self._report_states(self.programmed.endpoints)
@@ -232,9 +243,9 @@ class Agent:
         self.programmed.endpoints = {
             name: gauge for name, gauge in memberships.items() if name in self.programmed.pools
         }
-        self._report_states(memberships)
+        self._report_states(memberships, fresh=True)
 
-    def _report_states(self, memberships: Mapping[str, PoolGauge]) -> None:
+    def _report_states(self, memberships: Mapping[str, PoolGauge], *, fresh: bool = False) -> None:
         for name, state in self.ledger.pools.items():
             gauge = memberships.get(name)
             if name in self._keyless:
@@ -243,13 +254,48 @@ class Agent:
                 state.ready = state.endpoints = None
             else:
                 state.ready, state.endpoints = gauge.ready, gauge.total
-        self.counts.offer(
-            {
-                name: {"ready": state.ready, "total": state.endpoints} | _ejected(memberships, name)
-                for name, state in sorted(self.ledger.pools.items())
-                if state.ready is not None and state.endpoints is not None
-            }
-        )
+        self._look_for_cold(fresh=fresh)
+
+    def _services_changed(self) -> None:
+        if self.room.scalings:
+            self._look_for_cold()
+
+    def _look_for_cold(self, *, fresh: bool = False) -> None:
+        """Note which pools are at zero, let those go on who have waited, and tell.
+
+        A pool is warm again once Envoy says so; `fresh`: it has just been asked.
+        """
+        for name in self.room.scalings:
+            state = self.ledger.pools[name]
+            if self.endpoints.has_none(self.programmed.pools[name]):
+                state.cold, state.endpoints = True, 0
+            elif fresh and state.ready:
+                state.cold = False
+            if state.cold:
+                state.ready = 0
+        self.room.open_doors()
+        self._tell()
+
+    def _wake(self, pool: str) -> None:
+        wanted = self.room.wanted(pool)
+        self.room.wake(pool)
+        if not wanted:
+            log.info("a request wants a pool that is at zero", pool=pool)
+            self._tell()
+
+    def _tell(self) -> None:
+        pools, gauges = self.programmed.pools, self.programmed.endpoints
+        counts: dict[str, dict[str, int]] = {}
+        for name, state in sorted(self.ledger.pools.items()):
+            if state.ready is None or state.endpoints is None:
+                continue
+            gauge = gauges.get(name, PoolGauge(0, 0))
+            counts[name] = {"ready": state.ready, "total": state.endpoints}
+            if gauge.ejected:
+                counts[name]["ejected"] = gauge.ejected
+            if pools[name].scaling is not None:
+                counts[name] |= {"inFlight": gauge.active, "waiting": self.room.wanted(name)}
+        self.counts.offer(counts)
 
     # What others see
 
@@ -304,11 +350,6 @@ class Agent:
                 for name, state in sorted(self.ledger.pools.items())
             },
         }
-
-
-def _ejected(memberships: Mapping[str, PoolGauge], pool: str) -> dict[str, int]:
-    gauge = memberships.get(pool)
-    return {"ejected": gauge.ejected} if gauge is not None and gauge.ejected else {}
 
 
 def _has_key(pool: PoolConfig, secrets: Secrets) -> bool:

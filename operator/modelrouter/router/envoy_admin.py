@@ -17,6 +17,7 @@ from modelrouter.router.accounting.metrics import PoolGauge
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
+HURRIED_POLL_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 """An Envoy that is busy with a large configuration answers late: that is no reason to look away."""
 _POOL_GAUGE = re.compile(
@@ -80,6 +81,11 @@ class EnvoyAdmin:
         found = await self.gauges(r"^http\..*\.downstream_rq_active$")
         return sum(value for name, value in found.items() if not name.startswith("http.admin."))
 
+    async def open_connections(self) -> int:
+        """Connections of clients, used or not."""
+        found = await self.gauges(r"^http\.models\.downstream_cx_active$")
+        return sum(found.values())
+
     async def started_at(self) -> float | None:
         """When Envoy's process started: seconds since 1970, to the second. None: no answer."""
         try:
@@ -103,11 +109,17 @@ class EnvoyAdmin:
 
 
 async def watch_memberships(
-    admin: EnvoyAdmin, report: Callable[[Mapping[str, PoolGauge]], None]
+    admin: EnvoyAdmin,
+    report: Callable[[Mapping[str, PoolGauge]], None],
+    hurried: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Report memberships for ever, mostly using at most a twentieth of the time for asking."""
+    """Report memberships for ever, mostly using at most a twentieth of the time for asking.
+
+    `hurried` says whether somebody waits for them.
+    """
     while True:
         started = time.monotonic()
         report(await admin.memberships())
-        pause = max(POLL_SECONDS, 20 * (time.monotonic() - started))
+        shortest = HURRIED_POLL_SECONDS if hurried() else POLL_SECONDS
+        pause = max(shortest, 20 * (time.monotonic() - started))
         await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))

@@ -36,6 +36,9 @@ class ServiceFollower:
         self._handovers: dict[str, Handover] = {}
         self._changed_meanwhile: set[str] = set()
         self.on_change: Callable[[], None] = lambda: None
+        """Called after each change, for what can wait."""
+        self.on_report: Callable[[], None] = lambda: None
+        """Called after each change, for what cannot."""
 
     def report(self, changed: Collection[str]) -> None:
         """These Services have other endpoints; Envoy gets them at once."""
@@ -44,7 +47,14 @@ class ServiceFollower:
             if _service(pool).name in changed:
                 self._push(name, pool)
         if changed:
+            self.on_report()
             self.on_change()
+
+    def has_none(self, pool: PoolConfig) -> bool:
+        """Whether a pool surely has no endpoint: nothing is known before the cluster has told."""
+        if pool.service is None:
+            return pool.addresses is not None and not pool.addresses
+        return self.services.heard and not self.services.addresses(pool.service)
 
     def _push(self, name: str, pool: PoolConfig) -> None:
         handover = self._handovers[name]

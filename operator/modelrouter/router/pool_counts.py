@@ -1,4 +1,5 @@
-"""How many endpoints each pool has, as `/configz` tells it: to many who ask, and not too often."""
+"""How many endpoints each pool has, and the load of autoscaled ones, as `/configz` tells it: to
+many who ask, and not too often."""
 
 from __future__ import annotations
 
@@ -29,19 +30,28 @@ class PoolCounts:
         self._timer: asyncio.TimerHandle | None = None
         self._renewed = asyncio.Event()
         self.counts: Mapping[str, Mapping[str, int]] = {}
-        """Pool → `ready` and `total`. A pool that Envoy knows nothing of yet is left out."""
+        """Pool → `ready` and `total`, and for an autoscaled one `inFlight` and `waiting`. A pool
+        that Envoy knows nothing of yet is left out."""
         self.digest = _digest({})
 
     def offer(self, counts: Mapping[str, Mapping[str, int]]) -> None:
-        """The counts as they are now; told at once, or when it is time again."""
+        """The counts as they are now; told at once, or when it is time again.
+
+        That a pool is wanted which was not before is always told at once: somebody waits for it.
+        """
         self._next = counts
         if counts == self.counts:
             return
         wait = self._told_at + self._renewal - self._clock()
-        if wait <= 0:
+        if wait <= 0 or any(map(self._is_newly_wanted, counts)):
             self._tell()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(wait, self._tell)
+
+    def _is_newly_wanted(self, pool: str) -> bool:
+        return bool(self._next[pool].get("waiting")) and not self.counts.get(pool, {}).get(
+            "waiting"
+        )
 
     def _tell(self) -> None:
         if self._timer is not None:

@@ -23,6 +23,7 @@ from modelrouter.kube.client import KubeClient
 from modelrouter.kube.connection import NoClusterError, find_cluster
 from modelrouter.logs import configure_logging
 from modelrouter.router.accesslog.pipe import LogPipe
+from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import make_registry
 from modelrouter.router.admin import make_app
@@ -30,9 +31,13 @@ from modelrouter.router.agent import Agent
 from modelrouter.router.decisions.protocol import DecisionServer
 from modelrouter.router.discovery import Store, discovery_handler, serve
 from modelrouter.router.envoy.bootstrap import bootstrap
+from modelrouter.router.envoy.holding import HOLDING_CLUSTER
 from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
+from modelrouter.router.holding.metrics import WaitingCollector
+from modelrouter.router.holding.outcomes import Outcomes
+from modelrouter.router.holding.serving import HoldingServer
 from modelrouter.router.inputs import ConfigSource, FileSource, Inputs
 from modelrouter.router.kubernetes.draining import drain_on_request
 from modelrouter.router.kubernetes.keeping import keep_endpoints
@@ -45,6 +50,12 @@ log = structlog.get_logger(__name__)
 
 SOURCE_PATIENCE_SECONDS = 1.0
 """How long a start waits for the source before it serves from the last good configuration."""
+
+LETTING_GO_SECONDS = 15.0
+"""Unused connections are closed within 4 s, new ones come for 5 s; this is for an Envoy that is
+slow."""
+DISMISSAL_SECONDS = 1.0
+"""Before the end of a drain those that wait for a pool at zero are dismissed."""
 
 
 def run(settings: AgentSettings) -> int:
@@ -78,16 +89,27 @@ async def _serve(settings: AgentSettings) -> None:
     last_good = LastGoodConfig(settings.state_dir) if settings.state_dir else None
     agent = Agent(envoy, ledger, store, last_good)
     registry = make_registry(ledger, agent.programmed)
+    registry.register(WaitingCollector(agent.room))
+    outcomes = Outcomes()
+
+    def record(line: RequestRecord) -> None:
+        waited = line.pool == HOLDING_CLUSTER
+        ledger.record(outcomes.settle(line) if waited else line, waited=waited)
+
     async with AsyncExitStack() as stack:
         cluster = None
         if settings.cluster is not None:
             cluster = await stack.enter_async_context(_watch(settings.cluster, agent))
             registry.register(WatchCollector(cluster.watches))
-        pipe = LogPipe(Path(envoy.log_pipe), read_line, ledger.record)
+        pipe = LogPipe(Path(envoy.log_pipe), read_line, record)
         pipe.open()
         stack.callback(pipe.close)
         decisions = DecisionServer(envoy.decision_socket, agent.decide)
         stack.push_async_callback(decisions.stop)
+        waiting = HoldingServer(
+            envoy.holding_socket, envoy.again_socket, agent.room, outcomes, ledger.refused_late
+        )
+        stack.push_async_callback(waiting.stop)
         control = await serve(
             settings.runtime_dir / "control.sock",
             [discovery_handler(store)],
@@ -101,11 +123,11 @@ async def _serve(settings: AgentSettings) -> None:
         # Written last: whoever waits for this file finds everything behind it ready.
         bootstrap_file = settings.runtime_dir / "envoy.json"
         replace_file(bootstrap_file, orjson.dumps(bootstrap(envoy)), mode=0o640)
-        drain = partial(_drain, admin, settings.drain_seconds)
+        drain = partial(_drain, admin, agent, settings.drain_seconds, lets_go=cluster is not None)
         work = [
             follow(agent, cluster or _files(settings), last_good),
-            _open_when_ready(decisions, agent),
-            watch_memberships(admin, agent.report_memberships),
+            _open_when_ready(decisions, waiting, agent),
+            watch_memberships(admin, agent.report_memberships, lambda: agent.room.occupied),
         ]
         if cluster is not None:
             work.append(cluster.run())
@@ -144,13 +166,14 @@ async def _watch(settings: ClusterSettings, agent: Agent) -> AsyncIterator[Clust
         yield source
 
 
-async def _open_when_ready(decisions: DecisionServer, agent: Agent) -> None:
+async def _open_when_ready(decisions: DecisionServer, waiting: HoldingServer, agent: Agent) -> None:
     """Answer decisions once there is a policy to decide by.
 
     An Envoy that outlived its agent asks at once. Until then it is better off alone: without an
     answer it uses the default chains, an agent that knows no model yet would refuse them all.
     """
     await agent.changed(after="")
+    await waiting.start()
     await decisions.start()
     await asyncio.Event().wait()
 
@@ -200,17 +223,27 @@ async def _start_from_last_good(
         await agent.apply(replace(kept, problems=problems), arrived)
 
 
-async def _drain(admin: EnvoyAdmin, seconds: float) -> None:
-    """Let requests end. New ones are still served while others learn that this router goes."""
+async def _drain(admin: EnvoyAdmin, agent: Agent, seconds: float, *, lets_go: bool) -> None:
+    """Let requests end. New ones are still served while others learn that this router goes.
+
+    Those that still wait for a pool at the end are told to try again. `lets_go`: Envoy closes
+    connections that clients do not use, which is waited for.
+    """
     if not await admin.drain():
         return
     log.info("draining", longest_seconds=seconds)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
+    dismissal = loop.call_at(deadline - DISMISSAL_SECONDS, agent.room.dismiss)
     idle_polls = 0
+    patience = min(deadline, loop.time() + LETTING_GO_SECONDS) if lets_go else 0.0
     while loop.time() < deadline and idle_polls < 3:
-        idle_polls = 0 if await admin.active_requests() else idle_polls + 1
+        busy = await admin.active_requests() or (
+            loop.time() < patience and await admin.open_connections()
+        )
+        idle_polls = 0 if busy else idle_polls + 1
         await asyncio.sleep(0.1)
+    dismissal.cancel()
     log.info("drained", in_time=loop.time() < deadline)
 
 

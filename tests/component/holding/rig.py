@@ -125,10 +125,17 @@ class Pair:
 
         await eventually(in_force, within=20)
         await eventually(self._listens, within=20)
+        await eventually(self.is_asked, within=20)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    async def is_asked(self) -> bool:
+        """Whether Envoy asks the agent: it takes a moment to see that there is one (again)."""
+        async with self.http() as http:
+            await http.post(CHAT, json={"model": "unknown"})
+        return await self.metric("modelrouter_refusals_total", error="model_not_found") > 0
 
     def start_agent(self) -> None:
         """The agent, also again after `kill_agent`."""

@@ -47,3 +47,18 @@ def test_equal_counts_have_equal_digests() -> None:
     one.offer({"a": {"ready": 1, "total": 2}, "b": {"ready": 0, "total": 0}})
     other.offer({"b": {"total": 0, "ready": 0}, "a": {"total": 2, "ready": 1}})
     assert one.digest == other.digest
+
+
+async def test_that_somebody_waits_is_told_at_once_and_how_many_in_time() -> None:
+    def load(waiting: int) -> dict[str, dict[str, int]]:
+        return {"a": {"ready": 0, "total": 0, "inFlight": 0, "waiting": waiting}}
+
+    counts = PoolCounts(renewal_seconds=0.3)
+    counts.offer(load(0))
+    counts.offer(load(1))
+    assert counts.counts == load(1)
+    counts.offer(load(7))
+    counts.offer(load(0))
+    assert counts.counts == load(1)
+    await asyncio.wait_for(counts.changed(counts.digest), 2)
+    assert counts.counts == load(0)

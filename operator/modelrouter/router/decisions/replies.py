@@ -12,7 +12,9 @@ from http import HTTPStatus
 from modelrouter.policy.decision import Decision
 from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.sharing import Shared
+from modelrouter.router.envoy.holding import HOLDING_PLAN
 from modelrouter.router.envoy.plans import Plan, routing_headers
+from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Ticket
 
 SHARED_MS = 50
 """How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
@@ -73,8 +75,21 @@ def passing(head: str, hash_key: str | None, span: tuple[int, int] | None) -> by
     return f"{lines}\r\n".encode("latin-1")
 
 
-def refusing(refusal: Refusal, route: str = "") -> bytes:
-    """The response that Envoy gives to the client in place of a model's answer."""
+def holding(decision: Decision, *, streamed: bool) -> bytes:
+    """The response that lets a request wait for the pool that it wakes."""
+    ticket = Ticket(decision.wakes, streamed)
+    return (
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
+        f"x-mr-plan: {HOLDING_PLAN}\r\n{HOLD_HEADER}: {ticket.text}\r\n"
+        f"x-mr-route: {decision.route}\r\nx-mr-reason: {decision.reason}\r\n\r\n"
+    ).encode("latin-1")
+
+
+def refusing(refusal: Refusal, route: str = "", *, again: bool = False) -> bytes:
+    """The response that Envoy gives to the client in place of a model's answer.
+
+    `again`: it is meant for the holding proxy, which tries again.
+    """
     body = refusal.body()
     lines = (
         f"HTTP/1.1 {refusal.status} {_PHRASES.get(refusal.status, 'Error')}\r\n"
@@ -84,4 +99,6 @@ def refusing(refusal: Refusal, route: str = "") -> bytes:
         lines += f"x-mr-route: {route}\r\n"
     if refusal.retry_after is not None:
         lines += f"retry-after: {refusal.retry_after}\r\n"
+    if again:
+        lines += f"{AGAIN_HEADER}: 1\r\n"
     return f"{lines}\r\n".encode("latin-1") + body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -11,17 +11,26 @@ from modelrouter.api.router_config import RouterConfig
 from modelrouter.policy.compiling import Policy
 from modelrouter.policy.deciding import decide
 from modelrouter.policy.decision import Decision
-from modelrouter.policy.refusal import Refusal
-from modelrouter.policy.request import read_request
+from modelrouter.policy.refusal import Refusal, overloaded, too_many_wait
+from modelrouter.policy.request import Endpoint, read_request
 from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
-from modelrouter.router.decisions.replies import passing, passing_head, refusing, sharing
+from modelrouter.router.decisions.replies import (
+    holding,
+    passing,
+    passing_head,
+    refusing,
+    sharing,
+)
 from modelrouter.router.decisions.settling import SettledPlans
+from modelrouter.router.holding.tickets import HELD_HEADER
 from modelrouter.router.pacing import Pacer
 
 log = structlog.get_logger(__name__)
 
 _INTERNAL_ERROR = Refusal(500, "The router could not decide this request.", type="server_error")
+_MAY_PASS = (overloaded().code, too_many_wait().code)
+"""Refusals that a request which has waited need not take for an answer."""
 _MOST_HEADS = 20_000
 SHARE_HEADER = "x-mr-share"
 """Sent by Envoy with a request that a shared decision could be applied to."""
@@ -36,6 +45,8 @@ class DecisionService:
         self._plans = SettledPlans()
         self._triggers: dict[str, tuple[str, ...]] = {}
         self._heads: dict[tuple[object, ...], str] = {}
+        self.wake: Callable[[str], None] = lambda pool: None
+        """Told the name of each cold pool that a request would have gone to."""
 
     async def compile(self, config: RouterConfig) -> Policy:
         """The policy of a configuration, worked out in slices.
@@ -80,10 +91,20 @@ class DecisionService:
             self._ledger.refused(request.code or str(request.status), _since(started))
             return refusing(request)
         decision = decide(request, self._policy, self._ledger.pools)
+        if decision.wakes:
+            self.wake(decision.wakes)
+        held = HELD_HEADER in headers
         if decision.refusal is not None:
             refusal = decision.refusal
+            if held and refusal.code in _MAY_PASS:
+                return refusing(refusal, decision.route, again=True)
             self._ledger.refused(refusal.code or str(refusal.status), _since(started))
             return refusing(refusal, decision.route)
+        if decision.waits:
+            if held:
+                return refusing(too_many_wait(), decision.route, again=True)
+            streamed = request.stream and request.endpoint is not Endpoint.EMBEDDINGS
+            return holding(decision, streamed=streamed)
         if started >= self._plans.changes_at:
             self._plans.note_change()
             self._heads = {}

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from modelrouter.router.decisions.protocol import HEALTH_PATH
-from modelrouter.router.envoy.listener import ADS, AGENT_CLUSTER, CONTROL_CLUSTER, listener
+from modelrouter.router.envoy.holding import holding_cluster
+from modelrouter.router.envoy.listener import (
+    ADS,
+    AGENT_CLUSTER,
+    CONTROL_CLUSTER,
+    again_listener,
+    listener,
+)
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
@@ -54,10 +61,15 @@ def bootstrap(settings: EnvoySettings) -> Resource:
             },
         },
         "static_resources": {
-            "listeners": [listener(settings), void_listener(settings)],
+            "listeners": [
+                listener(settings),
+                again_listener(settings),
+                void_listener(settings),
+            ],
             "clusters": [
                 agent_cluster(settings),
                 control_cluster(settings),
+                holding_cluster(settings, _no_limits()),
                 void_cluster(settings),
             ],
         },
@@ -172,9 +184,39 @@ def _no_limits() -> Resource:
 
 
 def _overload_manager(settings: EnvoySettings) -> Resource:
-    name = "envoy.resource_monitors.global_downstream_max_connections"
-    limit = message(
-        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=settings.max_connections,
-    )
-    return {"resource_monitors": [{"name": name, "typed_config": limit}]}
+    connections = "envoy.resource_monitors.global_downstream_max_connections"
+    letting_go = "envoy.resource_monitors.injected_resource"
+    return {
+        "resource_monitors": [
+            {
+                "name": connections,
+                "typed_config": message(
+                    "envoy.extensions.resource_monitors.downstream_connections.v3"
+                    ".DownstreamConnectionsConfig",
+                    max_active_downstream_connections=settings.max_connections,
+                ),
+            },
+            {
+                "name": letting_go,
+                "typed_config": message(
+                    "envoy.extensions.resource_monitors.injected_resource.v3"
+                    ".InjectedResourceConfig",
+                    filename=settings.letting_go_file,
+                ),
+            },
+        ],
+        # A draining Envoy ends connections with their requests. One that a client keeps unused
+        # would stay until Envoy's end and lose the request that comes on it in that moment.
+        "actions": [
+            {
+                "name": "envoy.overload_actions.reduce_timeouts",
+                "triggers": [{"name": letting_go, "threshold": {"value": 0.5}}],
+                "typed_config": message(
+                    "envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+                    timer_scale_factors=[
+                        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "0.5s"}
+                    ],
+                ),
+            }
+        ],
+    }

@@ -40,6 +40,7 @@ CLIENT_CREDENTIALS = (
 
 HASH_STATE = "mr.hash"
 READY_HEADER = "x-mr-ready"
+ATTEMPTS_HEADER = "x-mr-attempts"
 DEFAULT_PREFIX = "/v1"
 NO_LIMIT = 1_000_000
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -283,7 +284,8 @@ def upstream_filters(name: str, pool: PoolConfig, *, has_key: bool) -> Iterable[
                 *({"remove": header} for header in CLIENT_CREDENTIALS),
                 # Compressed answers would hide the tokens used.
                 {"remove": "accept-encoding"},
-            ]
+            ],
+            "response_mutations": [{"remove": ATTEMPTS_HEADER}],
         },
     )
     if pool.credential is not None and has_key:

@@ -53,11 +53,11 @@ def request_header(name: str) -> Resource:
     }
 
 
-def add_header(name: str, value: str) -> Resource:
-    """Set a header, whatever was there before; left out when the value is empty."""
+def add_header(name: str, value: str, *, override: bool = True) -> Resource:
+    """Set a header, by default whatever was there before; left out when the value is empty."""
     return {
         "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" if override else "ADD_IF_ABSENT",
     }
 
 

@@ -17,6 +17,7 @@ from modelrouter.router.envoy.clusters import (
 )
 from modelrouter.router.envoy.endpoints import beside, serialized_assignment
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
+from modelrouter.router.envoy.holding import HOLDING_PLAN
 from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.secrets import generic_secret, secret_name
 from modelrouter.router.envoy.settings import EnvoySettings
@@ -185,7 +186,15 @@ class ResourceBuilder:
 
     async def _limits(self, config: RouterConfig, pacer: Pacer) -> dict[str, bytes]:
         """The entries for requests that follow no plan, by their timeouts."""
-        entries: dict[str, bytes] = {}
+        entries: dict[str, bytes] = {
+            HOLDING_PLAN: self._once(
+                ("holding",),
+                None,
+                lambda: table.route_entry(
+                    HOLDING_PLAN, serialized(routes.ROUTE, routes.holding_route())
+                ),
+            )
+        }
         for limits in dict.fromkeys(routes.unplanned_limits(config.routes.values())):
             key = routes.unplanned_key(*limits)
             entries[key] = self._once(

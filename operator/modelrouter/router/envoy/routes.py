@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
-from modelrouter.router.envoy.clusters import needs_only_its_model, ready_mark
+from modelrouter.router.envoy.clusters import ATTEMPTS_HEADER, needs_only_its_model, ready_mark
 from modelrouter.router.envoy.endpoints import METADATA
+from modelrouter.router.envoy.holding import HOLDING_CLUSTER
 from modelrouter.router.envoy.local_replies import ROUTED_400, error, error_body
 from modelrouter.router.envoy.messages import (
     Resource,
@@ -123,6 +124,16 @@ def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
     }
 
 
+def holding_route() -> Resource:
+    """`Route` of requests that wait in the agent, which ends that in time."""
+    return {
+        "name": "hold",
+        "match": {"prefix": "/"},
+        "response_headers_to_add": TOLD_BY_REQUEST,
+        "route": {"cluster": HOLDING_CLUSTER, "timeout": "0s", "idle_timeout": "0s"},
+    }
+
+
 def unplanned_key(idle_ms: int, stall_ms: int) -> str:
     """What stands for it in `x-mr-plan`."""
     return f"*{idle_ms}.{stall_ms}" if idle_ms else "*"
@@ -225,7 +236,8 @@ def virtual_host(settings: EnvoySettings) -> Resource:
         "response_headers_to_add": [
             # From the endpoint's metadata, because the void belongs to no pool.
             add_header("x-mr-pool", f"%UPSTREAM_METADATA({METADATA}:pool)%"),
-            add_header("x-mr-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+            # Of a request that has waited, the agent knows; pools are not believed.
+            add_header(ATTEMPTS_HEADER, "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", override=False),
         ],
         "response_headers_to_remove": [VOID_HEADER, "x-envoy-upstream-service-time"],
     }

@@ -13,11 +13,12 @@ def _source(name: str) -> str:
     return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def decide_script(settings: EnvoySettings) -> str:
-    """Runs once per request, on the listener."""
+def decide_script(settings: EnvoySettings, *, held: bool = False) -> str:
+    """Runs once per request, on the listener. `held`: on that for requests that have waited."""
     text = _source("json") + _source("share") + _source("decide")
-    if settings.token_usage:
+    if settings.token_usage and not held:
         text += _source("usage")
+    text = text.replace("@HELD@", '"1"' if held else "nil")
     return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+LETTING_GO = "letting-go"
+"""Name of the file by which Envoy is told to close unused connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvoySettings:
@@ -46,9 +49,24 @@ class EnvoySettings:
         return str(self.directory / "void.sock")
 
     @property
+    def holding_socket(self) -> str:
+        """Where the agent takes in requests that wait."""
+        return str(self.directory / "hold.sock")
+
+    @property
+    def again_socket(self) -> str:
+        """Where Envoy takes back requests that have waited."""
+        return str(self.directory / "again.sock")
+
+    @property
     def log_pipe(self) -> str:
         """The named pipe of the access log, made by the agent before Envoy starts."""
         return str(self.directory / "requests.pipe")
+
+    @property
+    def letting_go_file(self) -> str:
+        """Holds `1` while Envoy is to close connections that clients keep without using them."""
+        return str(self.directory / LETTING_GO)
 
     @property
     def admin_socket(self) -> str:

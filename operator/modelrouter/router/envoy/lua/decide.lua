@@ -4,6 +4,9 @@
 -- The answer to a call that never reached the agent is Envoy's own, in plain text.
 local OPTIONS = { timeout_ms = @TIMEOUT_MS@, send_xff = false }
 
+-- "1" where requests come in that have waited for their pool already; nobody else reaches that place.
+local HELD = @HELD@
+
 -- Keeps the answer from being taken for one of Envoy's own, which are reworded.
 local function respond(h, headers, body)
   h:headers():replace("x-mr-answered", "1")
@@ -36,6 +39,7 @@ local function question(h, headers)
     [":path"] = headers:get(":path"),
     [":authority"] = "agent",
     ["x-request-id"] = headers:get("x-request-id"),
+    ["x-mr-held"] = HELD,
   }
   for n = 1, #names do asked[names[n]] = headers:get(names[n]) end
   return asked
@@ -125,7 +129,7 @@ function envoy_on_request(h)
     end
   end
   local asked = question(h, headers)
-  if kind then asked["x-mr-share"] = "1" end
+  if kind and not HELD then asked["x-mr-share"] = "1" end
   local answer, answer_body = h:httpCall("_agent", asked, text, OPTIONS)
   local status = answer[":status"]
   local plan = answer["x-mr-plan"]
@@ -146,8 +150,10 @@ function envoy_on_request(h)
   else
     unplanned(h, headers, answer)
   end
+  local hold = answer["x-mr-hold"]
+  if hold then headers:replace("x-mr-hold", hold) end
   h:clearRouteCache()
-  if not plan then return end
+  if not plan or hold then return end
   if from then return make_ready(h, headers, text, from, to) end
   local before, after = (answer["x-mr-span"] or ""):match("^(%d+),(%d+)$")
   if before then make_ready(h, headers, text, before + 1, tonumber(after)) end
