@@ -37,6 +37,8 @@ class Server:
     per_token_ms: int
     """Milliseconds between tokens."""
     context_window: int | None
+    adapters: tuple[str, ...] = ()
+    """Adapters that it serves, too, each by its name."""
 
     @property
     def name(self) -> str:
@@ -59,6 +61,9 @@ class Server:
         ]
         if self.context_window is not None:
             arguments += ["--max-model-len", str(self.context_window)]
+        if self.adapters:
+            modules = [f"{adapter}={adapter}" for adapter in self.adapters]
+            arguments += ["--enable-lora", "--lora-modules", *modules]
         if len(self.models) > 1:
             arguments += ["--served-model-name", *self.models]
         return Command(self.name, arguments, restart_delay=RESTART_DELAY)
@@ -132,7 +137,10 @@ class Simulations:
         # A provider is further away than a server of one's own, and so is everything it says.
         first, per_token = (120, 10) if spec.provider is not None else (40, 6)
         servers = tuple(
-            Server(name, index, _models(spec), host, port, first, per_token, spec.context_window)
+            Server(
+                *(name, index, (spec.model,), host, port, first, per_token, spec.context_window),
+                adapters=_adapters(spec),
+            )
             for index, (host, port) in enumerate(places)
         )
         return Simulation(servers, overrides=not in_place or len(places) < len(addresses))
@@ -149,10 +157,8 @@ def pool_addresses(spec: ModelPoolSpec) -> list[tuple[str, int]]:
     return [split_address(address) for address in spec.endpoints or ()]
 
 
-def _models(spec: ModelPoolSpec) -> tuple[str, ...]:
-    """What a server of the pool serves: its model, and adapters by their names."""
-    adapters = spec.vllm.lora_adapters if spec.vllm is not None else ()
-    return (spec.model, *(adapter.name for adapter in adapters))
+def _adapters(spec: ModelPoolSpec) -> tuple[str, ...]:
+    return tuple(each.name for each in spec.vllm.lora_adapters) if spec.vllm is not None else ()
 
 
 def _replicas(spec: ModelPoolSpec) -> int:

@@ -19,6 +19,7 @@ from modelrouter.plan.shards import (
     digest,
     entries,
     merged,
+    named,
     place,
     pool_key,
     route_key,
@@ -202,9 +203,20 @@ def test_entries_are_read_by_people() -> None:
     assert "null" not in text
 
 
-@pytest.mark.parametrize("key", [pool_key("a.b-c"), route_key("x" * 63)])
+@pytest.mark.parametrize(
+    "key", [pool_key("a.b-c"), pool_key("x" * 63 + "/" + "A_b.c" * 12 + "A_b"), route_key("x" * 63)]
+)
 def test_keys_are_what_a_config_map_takes(key: str) -> None:
     assert re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key)
+
+
+@pytest.mark.parametrize("name", ["a", "a.b-c", "a/b", "a/B_c.d", "a.b/c_"])
+def test_a_key_says_which_pool_it_is_about(name: str) -> None:
+    assert named(pool_key(name)) == name
+
+
+def test_a_key_says_which_route_it_is_about() -> None:
+    assert named(route_key("a.b")) == "a.b"
 
 
 @given(ENTRIES, st.randoms())

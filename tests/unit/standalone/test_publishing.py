@@ -250,6 +250,37 @@ def test_a_service_outside_its_cluster_is_a_problem_unless_it_is_simulated(desk:
     assert publication.config.pools["small"].service is None
 
 
+VLLM = """vllm: {
+    image: "vllm/vllm-openai:v0.33.0", source: "pvc://models",
+    autoscaling: {minReplicas: 0, maxReplicas: 2, target: {runningRequests: 1}},
+    loraAdapters: [{name: support-de, source: "hf://acme/support-de"}]
+  }"""
+
+
+def test_model_servers_are_run_in_a_cluster_only_and_said_so_once(desk: Desk):
+    route = ROUTE.replace("pools: [small", "pools: [small/support-de, small")
+    assert route != ROUTE
+    desk.write("route.yaml", route)
+    desk.write("pools.yaml", POOLS.replace('endpoints: ["127.0.0.1:9001"]', VLLM))
+    draft = desk.publisher.read([desk.manifests])
+    publication = desk.publisher.publish(draft, {})
+    (problem,) = publication.problems
+    assert str(problem).endswith(
+        "pools.yaml:5: ModelPool default/small: spec.vllm: model servers are only run in a "
+        "cluster, by the operator; name endpoints here, or simulate the pool with --simulate. "
+        "Until then no request is sent to this pool"
+    )
+    publication = desk.publisher.publish(draft, {"small": ["127.0.0.1:20000"]})
+    assert publication.problems == []
+    assert publication.config is not None
+    pools = publication.config.pools
+    assert pools["small"].addresses == ["127.0.0.1:20000"]
+    assert pools["small/support-de"].addresses == ["127.0.0.1:20000"]
+    assert pools["small/support-de"].model == "support-de"
+    # Nobody would start a server for a request that waits.
+    assert pools["small"].scaling is None
+
+
 def test_a_failed_write_leaves_neither_half_a_file_nor_a_stray_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

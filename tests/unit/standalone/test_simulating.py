@@ -149,3 +149,27 @@ async def test_a_server_knows_its_pools_model_and_window():
     assert "--model a-model" in text
     assert "--max-model-len 4096" in text
     assert "--name a-0" in text
+
+
+def servers(name: str, **vllm: object) -> ModelPool:
+    return pool(name, vllm={"image": "vllm", "source": "pvc://models", **vllm})
+
+
+async def test_model_servers_of_a_cluster_get_local_addresses_and_serve_their_adapters():
+    found = simulations()
+    adapters = [{"name": "support-de", "source": "hf://acme/support-de"}]
+    await found.update({"a": servers("a", replicas=2, loraAdapters=adapters)})
+    assert found.addresses == {"a": ["127.0.0.1:20000", "127.0.0.1:20001"]}
+    assert {server.adapters for server in found.servers.values()} == {("support-de",)}
+    command = found.servers["a-0"].command.arguments
+    assert command[command.index("--lora-modules") + 1] == "support-de=support-de"
+    await found.update({"a": servers("a", replicas=1)})
+    assert found.addresses == {"a": ["127.0.0.1:20002"]}
+    assert {server.adapters for server in found.servers.values()} == {()}
+
+
+async def test_there_are_only_so_many_simulated_servers_and_at_least_one():
+    found = simulations()
+    await found.update({"many": servers("many", replicas=100), "none": servers("none", replicas=0)})
+    assert len(found.addresses["many"]) == 8
+    assert len(found.addresses["none"]) == 1

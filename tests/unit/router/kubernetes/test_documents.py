@@ -31,6 +31,15 @@ def test_the_document_is_what_the_operator_wrote() -> None:
     assert documents.read()["version"] == version({"pool.a": POOL, "route.chat": ROUTE})
 
 
+def test_adapters_are_pools_too() -> None:
+    documents = Documents("ns", "chat")
+    entries = {"pool.a_b_c": POOL, "route.chat": ROUTE}
+    documents.replace(({"metadata": {"name": "model-router-chat-config-0"}, "data": entries},))
+    assert documents.read() == assemble({0: entries}, "chat", "ns")
+    assert documents.read()["pools"] == {"a/b_c": {"model": "m"}}
+    assert missing_pool(documents.read()) == "route chat needs pool.a"
+
+
 def test_an_entry_in_two_shards_counts_where_its_number_is_lowest() -> None:
     documents = Documents("ns", "chat")
     documents.replace((shard(10, pool_a='{"model": "ten"}'), shard(9, pool_a=POOL)))
