@@ -60,7 +60,7 @@ def read_adapter_pod(pod: Object) -> AdapterPod:
     labels = metadata.get("labels") or {}
     found = (c for c in status.get("containerStatuses") or () if c.get("name") == CONTAINER)
     container: Object = next(found, {})
-    runs = bool((container.get("state") or {}).get("running"))
+    runs = (container.get("state") or {}).get("running") is not None
     noted, loaded = _note(metadata)
     conditions = status.get("conditions") or ()
     return AdapterPod(
