@@ -138,7 +138,8 @@ def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
     tokens = sum(stream.tokens for stream in whole)
     note(
         f"rolling restart: the new pod took over after {replaced:.0f} s, the old one was gone "
-        f"after {gone:.0f} s; {len(whole)} streams ({tokens} tokens) whole, {len(streams.failures)} not"
+        f"after {gone:.0f} s; {len(whole)} streams ({tokens} tokens) whole, "
+        f"{len(streams.failures)} not"
     )
     assert not streams.failures, streams.failures
     assert {stream.model for stream in whole} == set(models)
