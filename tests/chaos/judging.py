@@ -34,7 +34,7 @@ class Verdict:
     cut_told: dict[str, int] = field(default_factory=dict)
     """How the clients of those learned it."""
     cut_noticed: float = 0.0
-    """From the kill until the last of them had learned it, at most."""
+    """From the kill until a client had learned it, at most."""
     lost_with_their_router: int = 0
     """Requests that were on their way through an Envoy when that was killed."""
     duplicated: int = 0
@@ -89,7 +89,7 @@ def _count(verdict: Verdict, sample: Sample, seen: Sequence[Visit], kills: Seque
         verdict.cut_with_their_server += 1
         told = "an error event" if sample.outcome is Outcome.ERROR_EVENT else "a broken connection"
         verdict.cut_told[told] = verdict.cut_told.get(told, 0) + 1
-        verdict.cut_noticed = max(verdict.cut_noticed, sample.ended - kill.done)
+        verdict.cut_noticed = max(verdict.cut_noticed, sample.ended - kill.at)
         return
     if _was_in_a_killed_router(sample, kills):
         verdict.lost_with_their_router += 1

@@ -51,7 +51,7 @@ def test_a_stream_whose_server_was_killed_is_counted_apart(seen: list[Visit]) ->
     assert verdict.holds
     assert verdict.cut_with_their_server == 1
     assert verdict.cut_told == {"a broken connection": 1}
-    assert verdict.cut_noticed == pytest.approx(0.09)
+    assert verdict.cut_noticed == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

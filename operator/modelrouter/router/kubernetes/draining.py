@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import structlog
+
+from modelrouter.files import replace_file
+from modelrouter.router.envoy.settings import LETTING_GO
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +57,9 @@ async def drain_on_request(
     its liveness probe say, and the pod goes on.
     """
     asked, answered = directory / DRAIN_FILE, directory / DRAINED_FILE
+    let_go = partial(replace_file, directory / LETTING_GO, mode=0o640)
+    if not asked.exists():
+        let_go(b"0")
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         try:
@@ -62,11 +69,13 @@ async def drain_on_request(
         started_at = await envoy_started_at()
         if started_at is not None and started_at > asked_at + _CLOCK_SECONDS:
             log.info("Envoy has been restarted; its traffic is welcome again")
+            let_go(b"0")
             asked.unlink(missing_ok=True)
             answered.unlink(missing_ok=True)
             agent.stop_draining()
         elif not answered.exists():
             agent.start_draining()
+            let_go(b"1")
             await asyncio.gather(drain(), asyncio.sleep(shortest_seconds))
             answered.touch(mode=0o660)
         else:

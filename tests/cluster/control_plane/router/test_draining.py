@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -31,6 +32,22 @@ async def test_drains_for_some_seconds_and_is_not_ready_meanwhile(running: Pod) 
     drained = running.runtime / "drained"
     await eventually(drained.exists, within=20)
     assert time.monotonic() - began >= 6
+
+
+async def test_a_connection_that_is_kept_unused_is_closed_before_the_end(running: Pod) -> None:
+    """A request that came on it when Envoy ends would be lost."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    for _ in range(2):
+        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: router\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        await reader.readexactly(length)
+    (running.runtime / "drain").touch()
+    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert not (running.runtime / "drained").exists()
+    await eventually((running.runtime / "drained").exists, within=20)
+    writer.close()
 
 
 async def test_another_envoy_in_the_same_pod_is_welcome(running: Pod) -> None:
