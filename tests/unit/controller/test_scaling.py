@@ -156,7 +156,7 @@ def test_the_replicas_that_run_are_taken_over_by_a_new_leader(stage: Stage) -> N
     scaler.look_at_all()
     assert scaler.desired(POOL) == 0
     assert stage.turned[-1][1] is not None
-    assert stage.turned[-1][1].reason == "ScaledToZero"
+    assert stage.turned[-1][1].reason == "ScaledDown"
 
 
 def test_before_anybody_has_told_anything_nothing_is_taken_away(stage: Stage) -> None:

@@ -23,8 +23,6 @@ def scaling_event(before: ScalerState, after: ScalerState) -> Event | None:
         reason = "ScaledUp" if after.replicas > before.replicas else "ScaledDown"
         if before.replicas == 0:
             reason = "ScaledFromZero"
-        if after.replicas == 0:
-            reason = str(Reason.SCALED_TO_ZERO)
         return Event(
             "Normal", reason, f"replicas {before.replicas} → {after.replicas}: {after.message}"
         )
