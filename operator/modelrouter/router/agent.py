@@ -254,6 +254,8 @@ class Agent:
                 state.ready = state.endpoints = None
             else:
                 state.ready, state.endpoints = gauge.ready, gauge.total
+            pool = self.programmed.pools.get(name)
+            state.absent = self.endpoints.absent(pool) if pool is not None else 0
         self._look_for_cold(fresh=fresh)
 
     def _services_changed(self) -> None:
@@ -346,6 +348,7 @@ class Agent:
                     "ready": state.ready,
                     "endpoints": state.endpoints,
                     "in_flight": gauges[name].active if name in gauges else 0,
+                    **({"waiting": state.waiting} if name in self.room.scalings else {}),
                 }
                 for name, state in sorted(self.ledger.pools.items())
             },

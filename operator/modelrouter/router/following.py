@@ -23,6 +23,11 @@ from modelrouter.router.services import Groups, Services
 
 Pools = Mapping[str, PoolConfig]
 
+LAST_ONES_STAY_SECONDS = 0.25
+"""How long Envoy keeps the endpoints of a pool that is scaled to zero. From the first moment on no
+request is sent to them any more, but those that have just been decided are on their way; the pod
+that goes still serves them."""
+
 
 class ServiceFollower:
     """Keeps Envoy's endpoints of such pools as `services` has them."""
@@ -45,7 +50,11 @@ class ServiceFollower:
         self._changed_meanwhile.update(changed)
         for name, pool in self._pools.items():
             if _service(pool).name in changed:
-                self._push(name, pool)
+                if pool.scaling is not None and pool.scaling.from_zero and self.has_none(pool):
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(LAST_ONES_STAY_SECONDS, self._push_later, name, pool)
+                else:
+                    self._push(name, pool)
         if changed:
             self.on_report()
             self.on_change()
@@ -67,10 +76,19 @@ class ServiceFollower:
             delay = handover.again_at - time.monotonic()
             asyncio.get_running_loop().call_later(delay, self._push_again, name, handover)
 
+    def _push_later(self, name: str, pool: PoolConfig) -> None:
+        """What the cluster says by now, unless the pool has gone or changed."""
+        if self._pools.get(name) == pool:
+            self._push(name, pool)
+
     def _push_again(self, name: str, handover: Handover) -> None:
         """What left goes, unless that has happened, or the pool has gone or changed its source."""
         if self._handovers.get(name) is handover and handover.again_at is not None:
             self._push(name, self._pools[name])
+
+    def absent(self, pool: PoolConfig) -> int:
+        """Endpoints of a pool that the cluster lists and that are not ready."""
+        return self.services.absent(pool.service) if pool.service is not None else 0
 
     def snapshot(self) -> Groups:
         """What a configuration is prepared with. What changes from here on is mended later."""

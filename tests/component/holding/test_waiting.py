@@ -116,6 +116,9 @@ async def test_a_stream_begins_at_once_and_comes_chunk_by_chunk(
     await pair.apply(AT_ZERO, **ONE_POOL)
     body = {"model": "chat", "messages": HELLO, "stream": True, "max_tokens": 4}
     arrivals: list[tuple[float, bytes]] = []
+    name = "modelrouter_time_to_first_byte_seconds_bucket"
+    quick = await pair.metric(name, pool="late", le="0.01")
+    began = await pair.metric(name, pool="late", le="+Inf")
     clock = asyncio.get_running_loop().time
     async with pair.http() as http, http.stream("POST", CHAT, json=body) as answer:
         assert answer.status_code == 200
@@ -129,6 +132,15 @@ async def test_a_stream_begins_at_once_and_comes_chunk_by_chunk(
     whole = b"".join(chunk for _, chunk in arrivals)
     assert whole.endswith(b"data: [DONE]\n\n")
     assert whole.startswith(b"data: {")
+    assert await pair.metric("modelrouter_pool_waiting", pool="late") == 0
+
+    async def counted() -> bool:
+        at_once = await pair.metric(name, pool="late", le="0.01")
+        every = await pair.metric(name, pool="late", le="+Inf")
+        return every > began and at_once == quick
+
+    # Its first byte is that of the answer: not that of the comment.
+    await eventually(counted)
     # Four tokens with 0.3 s before each of the last three.
     assert arrivals[-1][0] - arrivals[0][0] > 0.6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from modelrouter.api.router_config import PoolConfig, ServiceEndpoints
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import PoolGauge
 from modelrouter.router.agent import Agent
-from modelrouter.router.discovery import Store
+from modelrouter.router.discovery import ResourceSet, Store
 from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.following import LAST_ONES_STAY_SECONDS
 from modelrouter.router.services import Group, Port
 from unit.policy.builders import config, pool
 
@@ -35,6 +37,7 @@ class Scene:
         self.use(pool)
 
     def use(self, pool: PoolConfig) -> None:
+        self.pools = {"late": pool}
         self.agent._take_over(config({"late": pool}), {})
 
     def tell(self, *groups: Group) -> None:
@@ -83,6 +86,26 @@ async def test_what_envoy_said_before_a_pool_was_at_zero_does_not_count_after_it
     assert scene.cold
     scene.ask_envoy(1, 1)
     assert not scene.cold
+
+
+async def test_the_last_endpoint_stays_for_requests_that_are_on_their_way() -> None:
+    scene = Scene(following())
+    resources = ResourceSet(endpoints={"late": b""})
+    scene.agent.endpoints.begin(scene.pools, scene.pools, resources, resources)
+    scene.tell(ONE)
+    before = scene.agent.endpoints._live["late"]
+    scene.tell()
+    assert scene.cold
+    assert scene.agent.endpoints._live["late"] == before
+    while scene.agent.endpoints._live["late"] == before:
+        await asyncio.sleep(0.01)
+    # One that comes meanwhile is taken at once, and not taken away again.
+    scene.tell(ONE)
+    scene.tell()
+    scene.tell(ONE)
+    assert scene.agent.endpoints._live["late"] == before
+    await asyncio.sleep(2 * LAST_ONES_STAY_SECONDS)
+    assert scene.agent.endpoints._live["late"] == before
 
 
 async def test_ignorance_makes_no_pool_cold() -> None:

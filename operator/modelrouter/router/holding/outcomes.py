@@ -24,6 +24,8 @@ class Outcome:
     attempts: int = 1
     status: int | None = None
     """None: what Envoy says."""
+    first_byte_ms: float | None = None
+    """Until the model's answer began, in a stream that began before; None: what Envoy says."""
 
 
 class Outcomes:
@@ -52,4 +54,10 @@ class Outcomes:
         # A client that left before the answer is told as 0, whatever would have come.
         if status and outcome.status is not None:
             status = outcome.status
-        return record._replace(pool=outcome.pool, attempts=outcome.attempts, status=status)
+        first_byte_ms = outcome.first_byte_ms or record.first_byte_ms
+        return record._replace(
+            pool=outcome.pool,
+            attempts=outcome.attempts,
+            status=status,
+            first_byte_ms=first_byte_ms,
+        )

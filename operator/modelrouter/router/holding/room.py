@@ -163,6 +163,11 @@ class Place:
             self._taken = False
             self._room.count(self.pool, -1)
 
+    @property
+    def waited_ms(self) -> float:
+        """Time since the request came."""
+        return (self._room.now() - self._since) * 1000
+
     def hold(self, size: int) -> None:
         """Keep so many more bytes of the request. Raises `FullError`."""
         if self._room.bytes + size > MOST_BYTES:

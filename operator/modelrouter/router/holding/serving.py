@@ -133,6 +133,7 @@ class HoldingServer:
             place.end("served")
             outcome.pool = answer.header(b"x-mr-pool") or outcome.pool
             outcome.status = answer.status
+            outcome.first_byte_ms = place.waited_ms
             outcome.attempts = int(answer.header(b"x-mr-attempts") or 1)
             await answering.pass_on(answer)
 
