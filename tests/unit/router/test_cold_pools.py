@@ -10,6 +10,7 @@ import pytest
 
 from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.router_config import PoolConfig, ServiceEndpoints
+from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import PoolGauge
 from modelrouter.router.agent import Agent
@@ -132,6 +133,28 @@ async def test_the_load_of_autoscaled_pools_is_told() -> None:
     scene.use(following(scaling=None))
     scene.agent.counts._tell()
     assert scene.told == {"ready": 1, "total": 1}
+
+
+async def test_a_request_that_came_and_went_between_two_questions_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    scene = Scene(following())
+    monkeypatch.setattr(scene.ledger, "_clock", lambda: now[0])
+    scene.tell(ONE)
+    scene.ask_envoy(1, 1)
+    scene.ledger.record(RequestRecord("r", "chat", "", "late", 1, 200, 90.0, 30.0, None, None))
+    scene.ask_envoy(1, 1)
+    scene.agent.counts._tell()
+    assert scene.told["inFlight"] == 1
+    now[0] += 2.9
+    scene.ask_envoy(1, 1, active=2)
+    scene.agent.counts._tell()
+    assert scene.told["inFlight"] == 2
+    now[0] += 0.2
+    scene.ask_envoy(1, 1)
+    scene.agent.counts._tell()
+    assert scene.told["inFlight"] == 0
 
 
 async def test_that_a_pool_is_wanted_is_told_at_once_and_for_a_while(

@@ -24,6 +24,8 @@ from modelrouter.router.accounting.histogram import (
 
 RECENT_SECONDS = 5.0
 """The window of the live view."""
+BUSY_SECONDS = 3.0
+"""How long a request counts after its end. Loads are told once a second, so it is told for sure."""
 _RECENT_SAMPLES = 4096
 _MOST_IN_FLIGHT = 200_000
 _PER_MILLION = Decimal(1_000_000)
@@ -66,6 +68,7 @@ class Ledger:
         """Requests that the policy answered with an error, by error code."""
         self.fall_through = 0
         """Requests that Envoy placed alone, because the agent did not answer it."""
+        self._ended_at: dict[str, float] = {}
         self.failed_streams: dict[str, int] = {}
         """Attempts by pool whose answer of 200 began with an error."""
         self.decision_time = Histogram(DECISION_BUCKETS)
@@ -80,6 +83,7 @@ class Ledger:
         """Take over the pools of a new configuration, with their prices."""
         for gone in self.pools.keys() - pools.keys():
             del self.pools[gone]
+            self._ended_at.pop(gone, None)
         for name in pools:
             self.pools.setdefault(name, PoolState())
         self._limited = {
@@ -129,6 +133,8 @@ class Ledger:
             self._close(record.request_id)
         for pool in record.failed_streams:
             self.failed_streams[pool] = self.failed_streams.get(pool, 0) + 1
+        if record.pool in self.pools:
+            self._ended_at[record.pool] = self._clock()
         if not record.route:
             return
         key = (record.route, record.pool)
@@ -157,6 +163,11 @@ class Ledger:
         if first_byte is not None:
             totals.first_byte.observe(first_byte / 1000)
         totals.recent.append((self._clock(), record.duration_ms, first_byte or record.duration_ms))
+
+    def busy(self, pool: str) -> bool:
+        """Whether a request for a pool has ended in the last moment: Envoy is asked now and then
+        how many are in flight, and would not tell of one that came and went in between."""
+        return self._clock() - self._ended_at.get(pool, float("-inf")) < BUSY_SECONDS
 
     def _close(self, request_id: str) -> None:
         open_here = self._open.get(request_id)
