@@ -296,7 +296,8 @@ class Agent:
             if gauge.ejected:
                 counts[name]["ejected"] = gauge.ejected
             if pools[name].scaling is not None:
-                counts[name] |= {"inFlight": gauge.active, "waiting": self.room.wanted(name)}
+                in_flight = max(gauge.active, int(self.ledger.busy(name)))
+                counts[name] |= {"inFlight": in_flight, "waiting": self.room.wanted(name)}
         self.counts.offer(counts)
 
     # What others see
