@@ -6,12 +6,13 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, UNIQUE, Cel, Matching, checked_by, keyed_by
+from modelrouter.api.failover import NO_FAILOVER, Failover, Percent
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName
 from modelrouter.api.pool import Feature
-from modelrouter.api.pool_name import LONGEST, PoolName, check_pool_name, pool_of
+from modelrouter.api.pool_name import PoolName, pool_of
 from modelrouter.api.quantities import PositiveDuration
 from modelrouter.api.strictness import StrictModel, invalid
 
@@ -149,46 +150,6 @@ class Target(StrictModel):
     """Share of requests, relative to the other targets of the rule. 0: none."""
 
 
-NO_FAILOVER = "None"
-"""Alone in a `failover` list: stay in the pool that was chosen. No pool can be called so, because
-names are lower-case."""
-
-
-_FAILOVER_RULE = "write [None] to stay in the chosen pool, or a list of pools"
-_NONE_RULE = "None stands alone: write [None], or a list of pools"
-
-
-def _failover(value: object) -> object:
-    # Falling back to the default would send requests where their owner wants none, so whatever may
-    # be meant as "no failover" but does not say it is an error rather than an empty value.
-    if value is None or value == [] or value == [None] or isinstance(value, str):
-        raise ValueError(_FAILOVER_RULE)
-    if isinstance(value, list) and NO_FAILOVER in value and len(value) > 1:
-        raise ValueError(_NONE_RULE)
-    return value
-
-
-def _takes_over(name: str) -> str:
-    return name if name == NO_FAILOVER else check_pool_name(name)
-
-
-Failover = Annotated[
-    Annotated[
-        list[Annotated[str, Field(max_length=LONGEST), AfterValidator(_takes_over)]],
-        Field(max_length=64),
-        LIST_OF_ONE_OWNER,
-        Cel("size(self) > 0", _FAILOVER_RULE),
-        Cel("!('None' in self) || size(self) == 1", _NONE_RULE),
-    ]
-    | None,
-    BeforeValidator(_failover),
-]
-"""Pools in the order in which they take over, or `[None]`. Python's None: not given.
-
-A list in either case, because a field of a CRD has one type and rules about a field without a type
-are impossible."""
-
-
 class Rule(StrictModel):
     """Where requests that match go."""
 
@@ -211,6 +172,8 @@ class Rule(StrictModel):
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over when the chosen one fails, instead of the route's `failover`.
     `[None]`: the request never leaves the pool that was chosen."""
+    min_healthy_percent: Percent | None = None
+    """Instead of the route's `minHealthyPercent`."""
 
     @model_validator(mode="after")
     def _weights_are_not_all_zero(self) -> Self:
@@ -338,6 +301,10 @@ class ModelRouteSpec(StrictModel):
     failover: Failover = Field(default=None, validate_default=False)
     """Pools that take over, in order, when the chosen one fails. Default: `pools` in order.
     `[None]`: a request never leaves the pool that was chosen."""
+    min_healthy_percent: Percent = 0
+    """Endpoints of a pool that have to be healthy for it to take all of its requests. With fewer,
+    the next pool of `failover` takes a share: all of it that the healthy ones fall short of.
+    0: a pool takes them as long as one endpoint is healthy."""
     retry: Retry = Retry()
     """When a request is sent again."""
     timeout: Timeout = Timeout()

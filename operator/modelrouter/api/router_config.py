@@ -142,6 +142,8 @@ class RuleConfig(StrictModel):
     targets: list[WeightedPool]
     failover: list[str]
     """Pools that take over, in order; empty: the request stays in the chosen pool."""
+    min_healthy_percent: int = 0
+    """Share of a pool's endpoints below which the next pool takes a part of its requests."""
 
 
 class RetryConfig(StrictModel):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from modelrouter.api.failover import NO_FAILOVER
 from modelrouter.api.quantities import milliseconds
-from modelrouter.api.route import NO_FAILOVER, ModelRouteSpec, Rule, RuleMatch
+from modelrouter.api.route import ModelRouteSpec, Rule, RuleMatch
 from modelrouter.api.router_config import (
     Conditions,
     Fallthrough,
@@ -39,6 +40,7 @@ def plan_route(
                 name=IMPLICIT_RULE,
                 targets=[WeightedPool(pool=pools[0], weight=1)],
                 failover=_failover(None, spec, pools),
+                min_healthy_percent=spec.min_healthy_percent,
             )
         )
     return RouteConfig(
@@ -91,6 +93,9 @@ def _plan_rule(rule: Rule, spec: ModelRouteSpec, pools: Sequence[str]) -> RuleCo
             if target.pool in pools
         ],
         failover=_failover(rule, spec, pools),
+        min_healthy_percent=spec.min_healthy_percent
+        if rule.min_healthy_percent is None
+        else rule.min_healthy_percent,
     )
 
 

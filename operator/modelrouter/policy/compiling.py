@@ -79,6 +79,8 @@ class CompiledRule:
     """What every pool of the rule can do; `None`: everything."""
     hashes: bool
     """Whether any pool places requests on its endpoints by a hash."""
+    min_healthy_percent: int
+    """Share of a pool's endpoints below which the next pool takes a part of its requests."""
     reason: str
     """The decision's reason when nothing out of the ordinary happened."""
 
@@ -235,6 +237,7 @@ def _compile_rule(
         smallest_window=min((pool.window for pool in pools), default=UNLIMITED),
         common_features=frozenset.intersection(*limited) if limited else None,
         hashes=any(pool.hashes_by for pool in pools),
+        min_healthy_percent=rule.min_healthy_percent,
         reason=f"rule:{rule.name}",
     )
 

@@ -34,6 +34,7 @@ from modelrouter.policy.decision import Decision, Obstacle, Rejection
 from modelrouter.policy.refusal import Refusal, no_pool, overloaded, too_many_wait, unknown_model
 from modelrouter.policy.rendezvous import digest, hashed, score
 from modelrouter.policy.request import RequestFacts
+from modelrouter.policy.spilling import spilled
 from modelrouter.policy.state import PoolState, State
 
 LONGEST_CHAIN = 16
@@ -118,7 +119,11 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
     else:
         chosen = failover[0]
         note = "failover"
-    order = [chosen, *[pool for pool in failover if pool is not chosen]]
+    order: Sequence[CompiledPool] = [chosen, *[pool for pool in failover if pool is not chosen]]
+    if rule.min_healthy_percent and len(order) > 1 and not waits:
+        order = spilled(order, _key_hash(request, route), rule.min_healthy_percent, state)
+        if order[0] is not chosen:
+            note = f"{note}, " * bool(note) + f"{chosen.name} spills over"
     chain = make_chain(order, route.attempts_per_pool, state)
 
     if request.stream:
@@ -132,7 +137,7 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
         rule.name,
         tuple([pool.name for pool in order]),
         chain,
-        _reason(rule, rejected, note) if rejected else rule.reason,
+        _reason(rule, rejected, note) if rejected or note else rule.reason,
         tuple(rejected),
         request.prompt_tokens,
         None,
@@ -218,14 +223,7 @@ def _choose(
     request: RequestFacts, route: CompiledRoute, targets: Sequence[CompiledTarget]
 ) -> CompiledPool:
     """One of several targets by weight; requests with the same key get the same one."""
-    if route.sticky_by is StickyBy.PREFIX:
-        key = request.prefix_key
-    elif route.sticky_by is StickyBy.SESSION:
-        # Without a session the request stands for itself.
-        key = request.headers.get(route.session_header) or request.request_id
-    else:
-        key = request.request_id
-    key_hash = hashed(key.encode("latin-1", "replace"))
+    key_hash = _key_hash(request, route)
     best = 0.0
     chosen = targets[0].pool
     for target in targets:
@@ -234,6 +232,18 @@ def _choose(
             best = value
             chosen = target.pool
     return chosen
+
+
+def _key_hash(request: RequestFacts, route: CompiledRoute) -> int:
+    """The hash of what a request is placed by."""
+    if route.sticky_by is StickyBy.PREFIX:
+        key = request.prefix_key
+    elif route.sticky_by is StickyBy.SESSION:
+        # Without a session the request stands for itself.
+        key = request.headers.get(route.session_header) or request.request_id
+    else:
+        key = request.request_id
+    return hashed(key.encode("latin-1", "replace"))
 
 
 def make_chain(order: Sequence[CompiledPool], attempts: int, state: State) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ that share a decision are placed there, and have to be placed alike.
 from __future__ import annotations
 
 from hashlib import blake2b
-from math import log
+from math import exp, log
 from zlib import crc32
 
 _MASK = 0xFFFFFFFF
@@ -41,6 +41,11 @@ def score(candidate: int, key: int, weight: int) -> float:
     mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & _MASK
     # Half a step more, so that the fraction is never 0, nor 1.
     return -weight / log(((mixed ^ mixed >> 16) + 0.5) * _SCALE)
+
+
+def fraction(candidate: int, key: int) -> float:
+    """Where in (0, 1) the hash of the key and the candidate lies."""
+    return exp(-1 / score(candidate, key, 1))
 
 
 def digest(text: str) -> str:

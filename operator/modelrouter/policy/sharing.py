@@ -15,6 +15,7 @@ from modelrouter.policy.compiling import UNLIMITED, CompiledRoute, CompiledRule,
 from modelrouter.policy.deciding import make_chain, matching_rule, per_try_timeout
 from modelrouter.policy.decision import Decision
 from modelrouter.policy.request import DATA_CLASS_HEADER, RequestFacts
+from modelrouter.policy.spilling import shortfall
 from modelrouter.policy.state import State
 
 
@@ -54,6 +55,8 @@ def shared(
     rule = matching_rule(request, route)
     several = len(rule.targets) > 1
     if not rule.targets or (several and route.sticky_by is StickyBy.PREFIX):
+        return None
+    if any(shortfall(state.get(pool.name), rule.min_healthy_percent) for pool in rule.pools):
         return None
     if any(pool.concurrency != UNLIMITED for pool in rule.pools):
         return None  # every request has to be counted

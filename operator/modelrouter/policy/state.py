@@ -21,6 +21,8 @@ class PoolState:
     `ready` is 0 then."""
     waiting: int = 0
     """Requests that wait in this router for the first endpoint of a cold pool."""
+    absent: int = 0
+    """Endpoints besides, which the cluster lists but which are not ready."""
 
 
 State = Mapping[str, PoolState]

@@ -24,6 +24,9 @@ class Group(NamedTuple):
     ports: tuple[Port, ...]
     addresses: tuple[tuple[str, str], ...]
     """IP address, and what is behind it: a pod's uid, or nothing."""
+    absent: tuple[str, ...] = ()
+    """What is behind endpoints that are not ready, without those that are leaving: a pod's uid,
+    or the address."""
 
 
 Groups = Mapping[str, tuple[Group, ...]]
@@ -71,13 +74,20 @@ class Services:
         """`ip:port` of the ready endpoints behind a port, sorted, each once."""
         return addresses_of(self._groups.get(wanted.name, {}).values(), wanted.port)
 
+    def absent(self, wanted: ServiceEndpoints) -> int:
+        """Endpoints behind a port that are not ready and not leaving, each once."""
+        groups = self._groups.get(wanted.name, {}).values()
+        behind = [group for group in groups if _number(group, wanted.port) is not None]
+        ready = {pod for group in behind for _, pod in group.addresses}
+        return len({each for group in behind for each in group.absent} - ready)
+
     def plain(self) -> dict[str, Any]:
         """As plain data, to be kept."""
         # orjson writes no named tuples.
         return {
             "services": {
                 service: {
-                    name: [list(map(tuple, group.ports)), group.addresses]
+                    name: [list(map(tuple, group.ports)), group.addresses, group.absent]
                     for name, group in known.items()
                 }
                 for service, known in self._groups.items()
@@ -103,15 +113,28 @@ def addresses_of(groups: Iterable[Group], port: int | str) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for group in groups:
-        for name, number in group.ports:
-            if port == (name if isinstance(port, str) else number):
-                found.update((authority(host, number), pod) for host, pod in group.addresses)
+        number = _number(group, port)
+        if number is not None:
+            found.update((authority(host, number), pod) for host, pod in group.addresses)
     pods = {pod for address, pod in found.items() if pod and not address.startswith("[")}
     return tuple(sorted(a for a, pod in found.items() if not a.startswith("[") or pod not in pods))
 
 
-def _group(ports: Iterable[Iterable[Any]], addresses: Iterable[Iterable[str]]) -> Group:
+def _number(group: Group, port: int | str) -> int | None:
+    """Where the endpoints of a group listen for a port; None: they have no such port."""
+    for name, number in group.ports:
+        if port == (name if isinstance(port, str) else number):
+            return number
+    return None
+
+
+def _group(
+    ports: Iterable[Iterable[Any]],
+    addresses: Iterable[Iterable[str]],
+    absent: Iterable[str] = (),
+) -> Group:
     return Group(
         tuple(Port(str(name), int(number)) for name, number in ports),
         tuple((str(host), str(pod)) for host, pod in addresses),
+        tuple(map(str, absent)),
     )

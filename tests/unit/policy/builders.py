@@ -71,6 +71,7 @@ def rule(
     tokens: tuple[int | None, int | None] = (None, None),
     features: list[str] | None = None,
     classes: list[str] | None = None,
+    min_healthy: int = 0,
 ) -> RuleConfig:
     weights = {targets: 1} if isinstance(targets, str) else targets
     return RuleConfig(
@@ -85,6 +86,7 @@ def rule(
         ),
         targets=[WeightedPool(pool=name, weight=weight) for name, weight in weights.items()],
         failover=failover or [],
+        min_healthy_percent=min_healthy,
     )
 
 

@@ -35,6 +35,9 @@ pools = st.builds(
 )
 
 
+percents = st.sampled_from([0, 0, 50, 100])
+
+
 @st.composite
 def rules(draw: st.DrawFn, allowed: list[str], name: str, *, last: bool) -> RuleConfig:
     targets = draw(st.lists(st.sampled_from(allowed), min_size=1, max_size=3, unique=True))
@@ -42,11 +45,12 @@ def rules(draw: st.DrawFn, allowed: list[str], name: str, *, last: bool) -> Rule
     weights[targets[0]] += 1
     failover = draw(st.lists(st.sampled_from(allowed), unique=True))
     if last:
-        return rule(name, weights, failover=failover)
+        return rule(name, weights, failover=failover, min_healthy=draw(percents))
     return rule(
         name,
         weights,
         failover=failover,
+        min_healthy=draw(percents),
         headers=draw(st.sampled_from([[], [HeaderCondition(name="x-team", prefix="b")]])),
         tokens=draw(st.sampled_from([(None, None), (50, None), (None, 50)])),
         features=draw(some_features),
@@ -88,6 +92,7 @@ states = st.dictionaries(
         PoolState,
         ready=st.none() | st.integers(0, 2),
         endpoints=st.none() | st.integers(0, 2),
+        absent=st.integers(0, 2),
         in_flight=st.integers(0, 12),
     )
     | st.builds(

@@ -107,3 +107,17 @@ class TestServices:
     def test_nonsense_is_refused(self, kept: object) -> None:
         with pytest.raises(ValueError, match="these are no endpoints"):
             Services().load(kept)  # type: ignore[arg-type]
+
+
+def test_endpoints_that_are_not_ready_are_counted_once() -> None:
+    services = Services()
+    four = Group((HTTP,), (("10.0.0.1", "p1"),), ("p2", "p3"))
+    six = Group((HTTP,), (("fd00::2", "p2"),), ("p1", "p3"))
+    services.put("a", "v4", four)
+    services.put("a", "v6", six)
+    services.put("a", "other", Group((Port("metrics", 9000),), (), ("p4",)))
+    assert services.absent(ServiceEndpoints(name="a", port="http")) == 1
+    assert services.absent(ServiceEndpoints(name="unknown", port="http")) == 0
+    again = Services()
+    again.load(orjson.loads(orjson.dumps(services.plain())))
+    assert again.groups == services.groups

@@ -30,7 +30,7 @@ def service_of(found: Object) -> str:
 
 
 def group_of(found: Object) -> Group:
-    """The ready endpoints of a slice."""
+    """The endpoints of a slice."""
     if found.get("addressType") not in ("IPv4", "IPv6"):
         return Group((), ())  # FQDN, which is deprecated: names are no addresses
     ports = tuple(
@@ -38,13 +38,22 @@ def group_of(found: Object) -> Group:
         for port in found.get("ports") or ()
         if port.get("port") and port.get("protocol", "TCP") == "TCP"
     )
-    ready = (each for each in found.get("endpoints") or () if _is_ready(each))
-    addresses = tuple(
-        (each["addresses"][0], (each.get("targetRef") or {}).get("uid") or "")
-        for each in ready
-        if each.get("addresses")
+    endpoints = [each for each in found.get("endpoints") or () if each.get("addresses")]
+    addresses = tuple((each["addresses"][0], _pod(each)) for each in endpoints if _is_ready(each))
+    absent = tuple(
+        _pod(each) or each["addresses"][0]
+        for each in endpoints
+        if not _is_ready(each) and not _is_leaving(each)
     )
-    return Group(ports, addresses)
+    return Group(ports, addresses, absent)
+
+
+def _pod(endpoint: Object) -> str:
+    return (endpoint.get("targetRef") or {}).get("uid") or ""
+
+
+def _is_leaving(endpoint: Object) -> bool:
+    return (endpoint.get("conditions") or {}).get("terminating") is True
 
 
 def _is_ready(endpoint: Object) -> bool:

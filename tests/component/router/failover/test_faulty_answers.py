@@ -28,8 +28,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 async def test_a_pool_answers_badly(router: Router, fleet: Fleet, fault: str) -> None:
     await fleet.use(router)
     # Of a dying engine every request is a stream: without those that fail with 500 besides.
-    streams = 1 if fault.startswith("an error where") else 10
-    with Load(router.port, stream_every=streams) as load:
+    streams, rate = (1, 150) if fault.startswith("an error where") else (10, 600)
+    with Load(router.port, rate=rate, stream_every=streams) as load:
         await run_for(0.4)
         await asyncio.gather(*(s.fault(**FAULTS[fault]) for s in fleet.servers["alpha"]))
         bad = await run_for(1.5)

@@ -66,3 +66,18 @@ def test_a_slice_may_belong_to_no_service() -> None:
 
 def test_a_slice_may_have_no_endpoints() -> None:
     assert group_of(a_slice(endpoints=None)).addresses == ()
+
+
+def test_endpoints_that_are_not_ready_are_counted_unless_they_leave() -> None:
+    def each(address: str, **conditions: bool) -> dict[str, Any]:
+        return {"addresses": [address], "conditions": conditions, "targetRef": {"uid": address}}
+
+    found = group_of(
+        a_slice(
+            each("10.0.0.1", ready=True),
+            each("10.0.0.2", ready=False),
+            each("10.0.0.3", ready=False, terminating=True),
+            {"addresses": ["10.0.0.4"], "conditions": {"ready": False}},
+        )
+    )
+    assert found.absent == ("10.0.0.2", "10.0.0.4")
