@@ -25,6 +25,8 @@ from modelrouter.api.operator_config import OperatorConfig, SecretAccess, read_o
 from modelrouter.cli import run_operator
 from modelrouter.plan.deployment import plan_deployment
 from modelrouter.plan.naming import ADMIN_PORT
+from modelrouter.plan.vllm.naming import PORT as MODEL_PORT
+from modelrouter.plan.vllm.naming import pool_labels
 
 ROOT = CHART.parents[1]
 
@@ -268,10 +270,31 @@ def test_monitors_and_policies_find_the_pods_of_routers(
     assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert [ports[endpoint["port"]] for endpoint in monitor["podMetricsEndpoints"]] == [ADMIN_PORT]
     assert set(monitor["podTargetLabels"]) <= set(pod["metadata"]["labels"])
-    rule = the(objects, "NetworkPolicy")["spec"]["egress"][-1]
-    assert rule["ports"] == [{"port": ADMIN_PORT}]
-    selector = rule["to"][0]["podSelector"]["matchLabels"]
+    to_routers, to_servers = the(objects, "NetworkPolicy")["spec"]["egress"][-2:]
+    assert to_routers["ports"] == [{"port": ADMIN_PORT}]
+    selector = to_routers["to"][0]["podSelector"]["matchLabels"]
     assert selector.items() <= pod["metadata"]["labels"].items()
+    assert to_servers["ports"] == [{"port": MODEL_PORT}]
+    selector = to_servers["to"][0]["podSelector"]["matchLabels"]
+    assert selector.items() <= pool_labels("llama").items()
+
+
+def test_keda_is_allowed_and_told_the_operators_address_only_where_it_is_enabled(
+    kubernetes: Kubernetes, tmp_path: Path, default_objects: list[Object]
+) -> None:
+    def groups(objects: list[Object]) -> set[str]:
+        return {group for rule in rules(objects) for group in rule["apiGroups"]}
+
+    assert "keda.sh" not in groups(default_objects)
+    assert operator_config(default_objects).keda is None
+    objects = render(kubernetes, {"keda": {"enabled": True}}, tmp_path)
+    (rule,) = (rule for rule in rules(objects) if "keda.sh" in rule["apiGroups"])
+    assert rule["resources"] == ["scaledobjects"]
+    keda, service = operator_config(objects).keda, the(objects, "Service")
+    assert keda is not None
+    (port,) = service["spec"]["ports"]
+    place = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert keda.url == f"http://{place}:{port['port']}"
 
 
 def test_the_container_runs_the_operator(default_objects: list[Object]) -> None:
@@ -302,6 +325,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "namespaces as text": ({"watchNamespaces": "team-a"}, "want array"),
     "namespace pattern": ({"watchNamespaces": ["team-*"]}, "does not match pattern"),
+    "keda as a word": ({"keda": {"enabled": "yes"}}, "got string, want boolean"),
     "no replicas": ({"operator": {"replicas": 0}}, "minimum: got 0, want 1"),
     "replicas as text": ({"routers": {"replicas": "2"}}, "got string, want integer"),
     "log level": ({"operator": {"logLevel": "verbose"}}, "'debug', 'info', 'warning', 'error'"),
