@@ -36,6 +36,13 @@ test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it 
 	@$(CLUSTER) --or-skip --run $${TMPDIR:-/tmp}/modelrouter-test-cluster with --node \
 	  $(BIN)/python -m pytest -q --durations=15 tests/cluster/node
 
+test-vllm: $(READY) ## Test with the real vLLM on a CPU (root; installs 6 GB in the home's cache once)
+	@$(CLUSTER) packages
+	@PYTHONPATH=tests nice -n 15 $(BIN)/python -m vllm.environment
+	@$(BIN)/python -m pytest -q --durations=5 tests/vllm/alone
+	@nice -n 15 env $(CLUSTER) --run $${TMPDIR:-/tmp}/modelrouter-test-vllm with --node \
+	  $(BIN)/python -m pytest -q --durations=5 tests/vllm/pods
+
 chaos: $(READY) ## Break things at random on a real Kubernetes for 10 minutes (ARGS="--minutes 2 --seed 7")
 	@$(CLUSTER) packages
 	@$(CLUSTER) --run $${TMPDIR:-/tmp}/modelrouter-chaos with --node $(BIN)/python -m chaos $(ARGS)
@@ -92,4 +99,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test test-cluster chaos cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
+.PHONY: help setup demo run test test-cluster test-vllm chaos cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
