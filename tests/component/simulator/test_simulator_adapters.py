@@ -30,9 +30,9 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
 def test_the_life_of_an_adapter(start):
     server = start("--enable-lora", "--served-model-name=base", **MAY_LOAD)
     client = server.client()
-    assert load(server, "support-de", "acme/support-de").text == (
-        "Success: LoRA adapter 'support-de' added successfully."
-    )
+    loaded = load(server, "support-de", "acme/support-de")
+    assert loaded.text == "Success: LoRA adapter 'support-de' added successfully."
+    assert "content-type" not in loaded.headers
     base, adapter = client.models.list().data
     assert (base.id, base.parent) == ("base", None)  # type: ignore[attr-defined]
     assert adapter.id == "support-de"
@@ -67,9 +67,57 @@ def test_refusals(start):
         "Loading lora b failed: No adapter found for acme/gone",
     )
     assert error(load(server, "", "/b"))[:2] == (400, "InvalidUserInput")
+    assert error(load(server, "m", "/b")) == (
+        400,
+        "InvalidUserInput",
+        "The lora adapter 'm' conflicts with a served base model.",
+    )
     assert error(unload(server, "b"))[:2] == (404, "NotFoundError")
     assert error(unload(server, ""))[:2] == (400, "InvalidUserInput")
     assert [model.id for model in server.client().models.list()] == ["m", "a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "missing"),
+    [
+        ("load", {"lora_name": "x"}, ["lora_path"]),
+        ("load", {}, ["lora_name", "lora_path"]),
+        ("unload", {}, ["lora_name"]),
+        ("unload", {"lora_name": None}, ["lora_name"]),
+    ],
+)
+def test_requests_that_lack_a_field(start, path, body, missing):
+    server = start("--enable-lora", **MAY_LOAD)
+    answer = httpx.post(f"{server.url}/v1/{path}_lora_adapter", json=body)
+    found = answer.json()["error"]
+    assert (answer.status_code, found["type"]) == (400, "Bad Request")
+    assert found["param"] == f"body.{missing[0]}"
+    head, *faults = found["message"].splitlines()
+    assert head == f"{len(missing)} validation error{'s' if len(missing) > 1 else ''}:"
+    assert all(f"'body.{name}'" in fault for name, fault in zip(missing, faults, strict=True))
+
+
+def test_adapters_and_their_base_say_different_things(start):
+    server = start("--enable-lora", "--lora-modules", "a=/a", "b=/b")
+    client = server.client()
+    plain = start().client()
+
+    def answers(client: openai.OpenAI, model: str) -> tuple[object, ...]:
+        chat = client.chat.completions.create(model=model, messages=HELLO)
+        text = client.completions.create(model=model, prompt="hello")
+        vector = client.embeddings.create(model=model, input="hello", dimensions=2)
+        return (
+            chat.choices[0].message.content,
+            text.choices[0].text,
+            tuple(vector.data[0].embedding),
+        )
+
+    said = [answers(client, model) for model in ("m", "a", "b")]
+    for each in zip(*said, strict=True):
+        assert len(set(each)) == 3
+    assert [answers(client, model) for model in ("m", "a", "b")] == said
+    # Adapters beside it change nothing for the base model.
+    assert answers(plain, "m") == said[0]
 
 
 def test_without_the_permission_there_is_no_such_path(start):

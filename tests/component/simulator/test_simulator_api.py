@@ -182,8 +182,9 @@ def test_text_although_there_are_tools(simulator, choice, messages):
     answer = simulator.client().chat.completions.create(
         model="m", messages=messages, tools=TOOLS, tool_choice=choice
     )
-    assert answer.choices[0].message.content
-    assert not answer.choices[0].message.tool_calls
+    message = answer.choices[0].message
+    assert message.content
+    assert "tool_calls" not in message.model_fields_set
 
 
 def test_json_schema(simulator):
@@ -280,7 +281,7 @@ def test_unknown_model(simulator):
     with pytest.raises(openai.NotFoundError) as caught:
         simulator.client().chat.completions.create(model="nobody", messages=HELLO)
     assert caught.value.body == {
-        "message": "The model `nobody` does not exist.",
+        "message": "The model `nobody` does not exist. Valid aliases: m.",
         "type": "NotFoundError",
         "param": "model",
         "code": 404,
@@ -292,9 +293,21 @@ def test_prompt_too_long(start):
     client = server.client()
     with pytest.raises(openai.BadRequestError, match="maximum context length is 100 tokens"):
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x" * 500}])
-    with pytest.raises(openai.BadRequestError, match="too large: 99") as caught:
-        client.chat.completions.create(model="m", messages=HELLO, max_tokens=99)
-    assert caught.value.type == "BadRequestError"
+    with pytest.raises(openai.BadRequestError, match="max_tokens=101 cannot be") as caught:
+        client.chat.completions.create(model="m", messages=HELLO, max_tokens=101)
+    assert (caught.value.type, caught.value.param) == ("BadRequestError", "max_tokens")
+
+
+def test_a_window_cuts_an_answer_that_may_be_longer(start):
+    answer = (
+        start("--max-model-len", "100", "--per-token=0")
+        .client()
+        .chat.completions.create(
+            model="m", messages=HELLO, max_tokens=100, extra_body={"ignore_eos": True}
+        )
+    )
+    assert answer.usage.total_tokens == 100
+    assert answer.choices[0].finish_reason == "length"
 
 
 @pytest.mark.parametrize(
@@ -310,7 +323,9 @@ def test_prompt_too_long(start):
         (b'{"model":"m","messages":[1]}', 400),
         (b'{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":0}', 400),
         (b'{"model":"m","messages":[{"role":"user","content":"hi"}],"n":"x"}', 400),
-        (b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream_options":{}}', 400),
+        (b'{"messages":[{"role":"user","content":"hi"}],"stream_options":{"x":1}}', 400),
+        (b'{"model":"","messages":[{"role":"user","content":"hi"}],"stream_options":{}}', 200),
+        (b'{"messages":[{"role":"user","content":"hi"}],"max_tokens":"3","n":1.0}', 200),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}],"x":NaN}', 200),
         (b'{"model":"no","model":"m","messages":[{"role":"user","content":"hi"}]}', 200),
         (
@@ -330,11 +345,70 @@ def test_odd_bodies(simulator, content, status):
         assert answer.json()["error"]["code"] == status
 
 
+NOT_JSON = "Expecting property name enclosed in double quotes"
+
+
+@pytest.mark.parametrize(
+    ("content", "param", "message"),
+    [
+        (
+            b"{",
+            "body.1",
+            "{'type': 'json_invalid', 'loc': 'body.1', 'msg': 'JSON decode error', "
+            f"'input': '<dict of 0 items>', 'ctx': {{'error': '{NOT_JSON}'}}}}",
+        ),
+        (
+            b"",
+            "body",
+            "{'type': 'missing', 'loc': 'body', 'msg': 'Field required', 'input': 'None'}",
+        ),
+        (
+            b'{"model":"nobody"}',
+            "body.messages",
+            "{'type': 'missing', 'loc': 'body.messages', 'msg': 'Field required', "
+            "'input': '<dict of 1 items>'}",
+        ),
+        (
+            b'{"messages":"hi"}',
+            "body.messages",
+            "{'type': 'list_type', 'loc': 'body.messages', "
+            "'msg': 'Input should be a valid list', 'input': 'hi'}",
+        ),
+        (
+            b'{"messages":[],"n":"x"}',
+            "body.n",
+            "{'type': 'int_parsing', 'loc': 'body.n', 'msg': 'Input should be a valid integer, "
+            "unable to parse string as an integer', 'input': 'x'}",
+        ),
+        (
+            b'{"messages":[],"model":1}',
+            "body.model",
+            "{'type': 'string_type', 'loc': 'body.model', "
+            "'msg': 'Input should be a valid string', 'input': '1'}",
+        ),
+    ],
+)
+def test_bodies_of_another_shape(simulator, content, param, message):
+    """In vLLM's words, and whatever else is wrong with them."""
+    answer = httpx.post(
+        f"{simulator.url}/v1/chat/completions",
+        content=content,
+        headers={"content-type": "application/json"},
+    )
+    assert answer.json()["error"] == {
+        "message": f"1 validation error:\n  {message}",
+        "type": "Bad Request",
+        "param": param,
+        "code": 400,
+    }
+
+
 def test_unknown_path_and_method(simulator):
-    assert httpx.get(f"{simulator.url}/v1/nothing").json()["error"]["code"] == 404
+    answer = httpx.get(f"{simulator.url}/v1/nothing")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
     answer = httpx.get(f"{simulator.url}/v1/chat/completions")
-    assert answer.status_code == 405
-    assert answer.json()["error"]["type"] == "Method Not Allowed"
+    assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+    assert answer.headers["allow"] == "POST"
 
 
 def test_api_key(start):

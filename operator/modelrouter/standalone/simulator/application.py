@@ -12,10 +12,11 @@ from modelrouter.standalone.simulator.chat import answer_chat
 from modelrouter.standalone.simulator.completions import answer_completion
 from modelrouter.standalone.simulator.control import add_control
 from modelrouter.standalone.simulator.embeddings import answer_embeddings
-from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.errors import DrainingError, RouteError
 from modelrouter.standalone.simulator.prompts import BYTES_PER_TOKEN, chat_prompt, text_prompt
 from modelrouter.standalone.simulator.server import Server, json_request, json_response
 from modelrouter.standalone.simulator.settings import VLLM_VERSION, SimulatorSettings
+from modelrouter.standalone.simulator.validation import check_adapter, check_input
 
 SERVER: web.AppKey[Server] = web.AppKey("server", Server)
 
@@ -23,6 +24,9 @@ _MAX_BODY_BYTES = 1 << 30
 """vLLM sets no bound of its own; aiohttp wants one."""
 
 _VOCABULARY = 32_000
+
+_UNTYPED = "untyped"
+"""Marks an answer whose body has no `Content-Type`."""
 
 
 def make_app(settings: SimulatorSettings) -> web.Application:
@@ -64,6 +68,9 @@ def make_app(settings: SimulatorSettings) -> web.Application:
 async def _name_server(request: web.Request, response: web.StreamResponse) -> None:
     # aiohttp would add its own name and release.
     response.headers["Server"] = "uvicorn"
+    if _UNTYPED in response:
+        # Nor can it be told before this moment to name no type.
+        del response.headers["Content-Type"]
 
 
 async def _models(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
@@ -72,22 +79,33 @@ async def _models(server: Server, request: web.Request, raw: bytes) -> web.Strea
 
 async def _load_lora(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     body = json_request(request, raw)
-    wanted = body.get("lora_name"), body.get("lora_path")
+    check_adapter(body, "lora_name", "lora_path")
+    name, path = body["lora_name"], body["lora_path"]
     in_place = bool(body.get("load_inplace"))
     async with server.adapter_lock:
-        name, path = server.models.check(*wanted, in_place=in_place)
+        server.models.check(name, path, in_place=in_place)
         await asyncio.sleep(server.settings.adapter_load_s)
-        return web.Response(text=server.models.load(name, path))
+        return _confirmation(server.models.load(name, path))
 
 
 async def _unload_lora(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     body = json_request(request, raw)
-    return web.Response(text=server.models.unload(body.get("lora_name")))
+    check_adapter(body, "lora_name")
+    return _confirmation(server.models.unload(body["lora_name"]))
+
+
+def _confirmation(text: str) -> web.Response:
+    response = web.Response(body=text.encode())
+    response[_UNTYPED] = True
+    return response
 
 
 async def _tokenize(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     body = json_request(request, raw)
+    check_input(body)
     server.models.resolve(body.get("model"))
+    if server.engine.draining:
+        raise DrainingError
     if "messages" in body:
         prompt = chat_prompt(body["messages"], body.get("tools"))
     else:
@@ -129,4 +147,4 @@ async def _load(server: Server, request: web.Request) -> web.Response:
 
 
 async def _not_found(request: web.Request, raw: bytes) -> web.StreamResponse:
-    raise ApiError(404, "Not Found", error_type="Not Found")
+    raise RouteError(404)

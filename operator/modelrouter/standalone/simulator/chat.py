@@ -27,21 +27,24 @@ from modelrouter.standalone.simulator.inference import (
     streaming_of,
     strike,
 )
-from modelrouter.standalone.simulator.prompts import Prompt, chat_prompt, salted
+from modelrouter.standalone.simulator.prompts import Prompt, addressed, chat_prompt
 from modelrouter.standalone.simulator.server import Server, json_request
 from modelrouter.standalone.simulator.streaming import event, usage_fields
+from modelrouter.standalone.simulator.validation import check_chat
 
 
 async def answer_chat(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One chat request."""
     body = json_request(request, raw)
+    check_chat(body)
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
     treatment = server.faults.next()
     struck = await strike(server, request, treatment, stream=stream)
     if struck is not None:
         return struck
-    (prompt,) = salted([chat_prompt(body.get("messages"), body.get("tools"))], model, body)
+    read = chat_prompt(body["messages"], body.get("tools"))
+    (prompt,) = addressed([read], server.models.adapter(model), body)
     head = {
         "id": answer_id(request, "chatcmpl"),
         "created": int(time.time()),
@@ -105,20 +108,20 @@ def _whole(
 
 
 def _message(answer: Answer) -> dict[str, Any]:
-    calls: list[dict[str, Any]] = []
-    if answer.tool is not None:
-        function = {"name": answer.tool.name, "arguments": answer.text}
-        calls.append({"id": answer.tool.id, "type": "function", "function": function})
-    return {
+    message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if calls else answer.text,
+        "content": answer.text,
         "refusal": None,
         "annotations": None,
         "audio": None,
         "function_call": None,
-        "tool_calls": calls,
         "reasoning": None,
     }
+    if answer.tool is not None:
+        function = {"name": answer.tool.name, "arguments": answer.text}
+        call = {"id": answer.tool.id, "type": "function", "function": function}
+        message |= {"content": None, "tool_calls": [call]}
+    return message
 
 
 class ChatEvents:

@@ -26,9 +26,10 @@ from modelrouter.standalone.simulator.inference import (
     streaming_of,
     strike,
 )
-from modelrouter.standalone.simulator.prompts import Prompt, salted, text_prompts
+from modelrouter.standalone.simulator.prompts import Prompt, addressed, text_prompts
 from modelrouter.standalone.simulator.server import Server, json_request
 from modelrouter.standalone.simulator.streaming import event, usage_fields
+from modelrouter.standalone.simulator.validation import check_completion
 
 _DEFAULT_MAX_TOKENS = 16
 """Tokens of a completion that sets no `max_tokens`: the API's default, which vLLM keeps."""
@@ -37,13 +38,14 @@ _DEFAULT_MAX_TOKENS = 16
 async def answer_completion(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One completion request, of one or several prompts."""
     body = json_request(request, raw)
+    check_completion(body)
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
     treatment = server.faults.next()
     struck = await strike(server, request, treatment, stream=stream)
     if struck is not None:
         return struck
-    prompts = salted(text_prompts(body.get("prompt")), model, body)
+    prompts = addressed(text_prompts(body.get("prompt")), server.models.adapter(model), body)
     answers = [answer for prompt in prompts for answer in _answers(server, body, prompt)]
     head = {
         "id": answer_id(request, "cmpl"),
@@ -64,8 +66,7 @@ async def answer_completion(server: Server, request: web.Request, raw: bytes) ->
 
 def _answers(server: Server, body: dict[str, Any], prompt: Prompt) -> list[Answer]:
     if body.get("max_tokens") is None:
-        room = server.settings.max_model_len - prompt.tokens
-        body = {**body, "max_tokens": max(1, min(_DEFAULT_MAX_TOKENS, room))}
+        body = {**body, "max_tokens": min(_DEFAULT_MAX_TOKENS, server.settings.max_model_len)}
     limits = limits_of(server, body, prompt)
     echo = prompt.data.decode("utf-8", "replace") if body.get("echo") else ""
     answers = []

@@ -10,8 +10,9 @@ from aiohttp import web
 from modelrouter.standalone.simulator.embedding import base64_floats, unit_vector
 from modelrouter.standalone.simulator.errors import ApiError
 from modelrouter.standalone.simulator.inference import answer_id, strike
-from modelrouter.standalone.simulator.prompts import chat_prompt, text_prompts
+from modelrouter.standalone.simulator.prompts import addressed, chat_prompt, text_prompts
 from modelrouter.standalone.simulator.server import Server, json_request, json_response
+from modelrouter.standalone.simulator.validation import check_input
 
 _MAX_DIMENSIONS = 16_384
 
@@ -19,6 +20,7 @@ _MAX_DIMENSIONS = 16_384
 async def answer_embeddings(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One request for the vectors of one or several texts."""
     body = json_request(request, raw)
+    check_input(body)
     model = server.models.resolve(body.get("model"))
     treatment = server.faults.next()
     struck = await strike(server, request, treatment, stream=False)
@@ -27,7 +29,8 @@ async def answer_embeddings(server: Server, request: web.Request, raw: bytes) ->
     if body.get("messages"):
         prompts = [chat_prompt(body["messages"])]
     else:
-        prompts = text_prompts(body.get("input"))
+        prompts = text_prompts(body.get("input"), "input")
+    prompts = addressed(prompts, server.models.adapter(model), body)
     window = server.settings.max_model_len
     for prompt in prompts:
         if prompt.tokens > window:
@@ -58,7 +61,7 @@ async def answer_embeddings(server: Server, request: web.Request, raw: bytes) ->
         engine.finish(run, reason)
     data: list[dict[str, Any]] = []
     for index, prompt in enumerate(prompts):
-        vector = unit_vector(prompt.data, dimensions=dimensions, seed=server.settings.seed)
+        vector = unit_vector(prompt.source, dimensions=dimensions, seed=server.settings.seed)
         value: object = base64_floats(vector) if encoding == "base64" else vector
         data.append({"index": index, "object": "embedding", "embedding": value})
     usage = {

@@ -55,8 +55,8 @@ class Engine:
         self._running = 0
         self._used_blocks = 0
         self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
-        self.rejecting = False
-        """Draining: runs go on to their end, new requests are aborted at once."""
+        self.draining = False
+        """Runs go on to their end, new requests are refused."""
         self._stopped = False
         self._prefill_free = 0.0
         """Event loop time at which the prompts admitted so far have been read."""
@@ -116,7 +116,7 @@ class Engine:
         metrics.prompt_tokens += tokens
         if self._cache is not None:
             for prompt in prompts:
-                found = self._cache.take(prompt.data, prompt.salt)
+                found = self._cache.take(prompt.data, _salt(prompt))
                 run.cached_tokens += min(found, prompt.tokens)
             metrics.prefix_queries += tokens
             metrics.prefix_hits += run.cached_tokens
@@ -132,7 +132,7 @@ class Engine:
     def remember(self, prompt: Prompt, answer: str) -> None:
         """Keep an answer's blocks, too: the next turn of a conversation begins with them."""
         if self._cache is not None:
-            self._cache.take(prompt.continued(answer), prompt.salt)
+            self._cache.take(prompt.continued(answer), _salt(prompt))
 
     async def wait(self, due: float) -> None:
         """Return at this event loop time; never, once the engine is stopped.
@@ -224,6 +224,10 @@ class Engine:
             if not turn.done():
                 self._take(blocks)
                 turn.set_result(None)
+
+
+def _salt(prompt: Prompt) -> str:
+    return f"{prompt.adapter} {prompt.salt}"
 
 
 def _ring(alarm: asyncio.Future[None]) -> None:

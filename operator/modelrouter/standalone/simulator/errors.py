@@ -49,6 +49,26 @@ class ApiError(Exception):
         }
 
 
+class RouteError(ApiError):
+    """No such path, or not by this method: the web framework's own answer, unlike OpenAI's."""
+
+    def __init__(self, status: int, *, allow: str | None = None) -> None:
+        super().__init__(status, HTTPStatus(status).phrase)
+        self.allow = allow
+        """The method by which there is this path."""
+
+    def payload(self) -> dict[str, object]:
+        """The JSON of the answer's body."""
+        return {"detail": self.message}
+
+
+class DrainingError(ApiError):
+    """What vLLM says to whoever comes while it drains: its tokenizer's threads are gone first."""
+
+    def __init__(self) -> None:
+        super().__init__(500, "cannot schedule new futures after shutdown")
+
+
 class EngineDeadError(ApiError):
     """The engine has died: what vLLM says to all whom it was working for, and to all after."""
 
@@ -74,6 +94,8 @@ def error_response(error: ApiError) -> web.Response:
     if error.retry_after_s is not None:
         # Retry-After counts whole seconds; rounding down would invite the client too early.
         headers["Retry-After"] = str(max(0, -int(-error.retry_after_s // 1)))
+    if isinstance(error, RouteError) and error.allow is not None:
+        headers["Allow"] = error.allow
     return web.Response(
         status=error.status,
         body=orjson.dumps(error.payload()),

@@ -57,10 +57,6 @@ class Answer:
         return "".join(self.pieces)
 
 
-ABORTED = Answer((), "abort")
-"""What a request gets that arrives while the engine drains."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long an answer may be."""
@@ -78,7 +74,7 @@ class Limits:
 def source_of(prompt: Prompt, *, seed: int, request_seed: object, choice: int) -> bytes:
     """The randomness of one answer: equal requests to equally seeded servers get equal text."""
     key = repr((seed, choice, request_seed)).encode()[:64]
-    return blake2b(prompt.data, digest_size=16, key=key).digest()
+    return blake2b(prompt.source, digest_size=16, key=key).digest()
 
 
 def text_answer(source: bytes, limits: Limits) -> Answer:

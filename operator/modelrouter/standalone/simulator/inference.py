@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from modelrouter.standalone.simulator.engine import Run, never
-from modelrouter.standalone.simulator.errors import ApiError, EngineDeadError
+from modelrouter.standalone.simulator.errors import ApiError, DrainingError, EngineDeadError
 from modelrouter.standalone.simulator.faults import Treatment
-from modelrouter.standalone.simulator.generation import ABORTED, Answer, Limits
+from modelrouter.standalone.simulator.generation import Answer, Limits
 from modelrouter.standalone.simulator.prompts import Prompt
 from modelrouter.standalone.simulator.sabotage import hang_up, reset, reset_mid_headers
 from modelrouter.standalone.simulator.server import Server, json_response
@@ -45,10 +45,12 @@ async def strike(
     """Do to the connection what the fault plan says; none if the request may go on.
 
     Raises:
-        ApiError: The plan wants this answer, or the engine is dead already.
+        ApiError: The plan wants this answer, or the engine is dead already or draining.
     """
     if server.engine.death.is_set():
         raise EngineDeadError
+    if server.engine.draining:
+        raise DrainingError
     match treatment.mode:
         case "fail":
             plan = treatment.plan
@@ -76,10 +78,6 @@ async def run_inference(
     """Generate and send the answer."""
     engine = server.engine
     answers = inference.answers
-    if engine.rejecting:
-        # vLLM aborts what arrives while it drains: status 200, no text, finish reason "abort".
-        answers = [ABORTED] * len(answers)
-        treatment = replace(treatment, first_token_s=0.0, per_token_s=0.0)
     if not inference.stream:
         run = await _generate(server, inference, answers, treatment, None)
         details = server.settings.prompt_tokens_details
@@ -161,32 +159,35 @@ async def _send_half(
 def limits_of(server: Server, body: dict[str, Any], prompt: Prompt) -> Limits:
     """How long the answer may be; an error if the prompt leaves no room for it."""
     window = server.settings.max_model_len
-    if prompt.tokens >= window:
+    name = "max_tokens"
+    if body.get("max_completion_tokens") is not None:
+        name = "max_completion_tokens"
+    asked = _count(body, name, window)
+    if asked > window:
         raise ApiError(
             400,
-            f"This model's maximum context length is {window} tokens. However, your request has "
-            f"{prompt.tokens} input tokens. Please reduce the length of the input messages.",
+            f"{name}={asked} cannot be greater than max_model_len={window}. Please request fewer "
+            f"output tokens. (parameter={name}, value={asked})",
+            param=name,
+        )
+    if prompt.tokens > window:
+        # vLLM stops counting here.
+        counted = window + 1
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {window} tokens. However, your prompt "
+            f"contains at least {counted} input tokens, which exceeds this limit even without any "
+            "output tokens. Please reduce the length of the input prompt. "
+            f"(parameter=input_tokens, value={counted})",
             param="input_tokens",
         )
-    room = window - prompt.tokens
-    asked = body.get("max_completion_tokens")
-    name = "max_completion_tokens"
-    if asked is None:
-        asked = body.get("max_tokens")
-        name = "max_tokens"
-    if asked is None:
-        asked = room
-    elif not isinstance(asked, int) or isinstance(asked, bool):
-        raise ApiError(400, f"{name} must be an integer, got {asked!r}.", param=name)
-    elif asked < 1:
-        raise ApiError(400, f"{name} must be at least 1, got {asked}.", param=name)
-    elif asked > room:
+    # A window that leaves less than was asked for cuts the answer.
+    asked = min(asked, window - prompt.tokens)
+    if asked < 1:
         raise ApiError(
             400,
-            f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum "
-            f"context length is {window} tokens and your request has {prompt.tokens} input tokens "
-            f"({asked} > {window} - {prompt.tokens}).",
-            param=name,
+            f"max_tokens must be at least 1, got {asked}. (parameter=max_tokens, value={asked})",
+            param="max_tokens",
         )
     stop = body.get("stop")
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
@@ -200,7 +201,7 @@ def choices_of(body: dict[str, Any]) -> int:
     """How many answers the request asks for, per prompt."""
     count = _count(body, "n", 1)
     if count < 1:
-        raise ApiError(400, f"n must be at least 1, got {count}.", param="n")
+        raise ApiError(400, f"n must be at least 1, got {count}.")
     return count
 
 
@@ -208,10 +209,10 @@ def streaming_of(body: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
     """Whether to stream, and the stream's options."""
     stream = bool(body.get("stream"))
     options = body.get("stream_options")
-    if options is not None and not stream:
+    if options and not stream:
         raise ApiError(
             400,
-            "Stream options can only be defined when `stream=True`.",
+            "Stream options can only be defined when `stream=True`. (parameter=stream_options)",
             param="stream_options",
         )
     return stream, options if isinstance(options, dict) else {}
@@ -223,9 +224,6 @@ def answer_id(request: web.Request, prefix: str) -> str:
 
 
 def _count(body: dict[str, Any], name: str, default: int) -> int:
+    """A number that the validation has found to be one."""
     value = body.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ApiError(400, f"{name} must be an integer, got {value!r}.", param=name)
-    return value
+    return default if value is None else int(value)

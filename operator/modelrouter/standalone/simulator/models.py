@@ -19,24 +19,36 @@ class Models:
     def resolve(self, name: object) -> str:
         """The model name that the answer carries: the first served name, or the adapter's."""
         served = self._settings.served_names
-        if name is None or name in served:
+        if not name or name in served:
             return served[0]
-        if not isinstance(name, str):
-            raise ApiError(400, "model must be a string", param="model")
         if name in self._adapters:
-            return name
-        raise ApiError(404, f"The model `{name}` does not exist.", param="model")
+            return str(name)
+        raise ApiError(
+            404,
+            f"The model `{name}` does not exist. Valid aliases: {', '.join(served)}.",
+            param="model",
+        )
 
-    def check(self, name: object, path: object, *, in_place: bool = False) -> tuple[str, str]:
-        """Name and path of an adapter that a request wants loaded.
+    def adapter(self, model: str) -> str:
+        """The adapter that answers as this model; none (empty) if the base model does."""
+        return model if model in self._adapters else ""
+
+    def check(self, name: str, path: str, *, in_place: bool = False) -> None:
+        """Whether an adapter may be loaded from this path under this name.
 
         Raises:
             ApiError: vLLM would refuse it before it asks its engine.
         """
-        if not name or not path or not isinstance(name, str) or not isinstance(path, str):
+        if not name or not path:
             raise ApiError(
                 400,
                 "Both 'lora_name' and 'lora_path' must be provided.",
+                error_type="InvalidUserInput",
+            )
+        if name in self._settings.served_names:
+            raise ApiError(
+                400,
+                f"The lora adapter '{name}' conflicts with a served base model.",
                 error_type="InvalidUserInput",
             )
         if name in self._adapters and not in_place:
@@ -46,7 +58,6 @@ class Models:
                 "adapter in place, set 'load_inplace' to True.",
                 error_type="InvalidUserInput",
             )
-        return name, path
 
     def load(self, name: str, path: str) -> str:
         """Add a LoRA adapter; returns vLLM's confirmation.
@@ -61,9 +72,9 @@ class Models:
         self._adapters[name] = path
         return f"Success: LoRA adapter '{name}' added successfully."
 
-    def unload(self, name: object) -> str:
+    def unload(self, name: str) -> str:
         """Remove a LoRA adapter; returns vLLM's confirmation."""
-        if not name or not isinstance(name, str):
+        if not name:
             raise ApiError(
                 400,
                 "'lora_name' needs to be provided to unload a LoRA adapter.",

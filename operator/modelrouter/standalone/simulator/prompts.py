@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from modelrouter.standalone.simulator.errors import ApiError
+from modelrouter.standalone.simulator.validation import Fault, invalid
 
 BYTES_PER_TOKEN = 4
 """Bytes of UTF-8 in one simulated token."""
@@ -37,8 +38,16 @@ class Prompt:
     turn: bytes = b""
     """What a rendered conversation puts between this prompt and the answer to it."""
 
+    adapter: str = ""
+    """The LoRA adapter that reads it; none if the base model does."""
+
     salt: str = ""
-    """Prompts share cached blocks only with prompts of the same salt."""
+    """Prompts share cached blocks only with prompts of the same salt and adapter."""
+
+    @property
+    def source(self) -> bytes:
+        """All of it that an answer depends on: an adapter says other things than its base."""
+        return encode(self.adapter) + b"\0" + self.data if self.adapter else self.data
 
     def continued(self, answer: str) -> bytes:
         """How a later prompt begins that carries this one and its answer."""
@@ -55,14 +64,17 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def text_prompt(value: object) -> Prompt:
-    """A prompt of `/v1/completions` or `/v1/embeddings`: a string or a list of token numbers."""
+def text_prompt(value: object, name: str = "prompt") -> Prompt:
+    """A prompt of `/v1/completions` or `/v1/embeddings`: a string or a list of token numbers.
+
+    `name` is the field's.
+    """
     if isinstance(value, str):
         data = encode(value)
         return Prompt(data, count_tokens(data), value)
     if isinstance(value, list) and all(isinstance(token, int) for token in value):
         return Prompt(b"".join(map(_token, value)), len(value))
-    raise ApiError(400, "prompt must be a string or a list of token ids", param="prompt")
+    raise invalid(Fault("string_type", f"body.{name}", "Input should be a valid string", value))
 
 
 def _token(number: int) -> bytes:
@@ -70,32 +82,26 @@ def _token(number: int) -> bytes:
     return b64encode((number % (1 << 24)).to_bytes(3, "big"))
 
 
-def text_prompts(value: object) -> list[Prompt]:
+def text_prompts(value: object, name: str = "prompt") -> list[Prompt]:
     """The prompts of a request that may carry several."""
     if isinstance(value, list) and value and not isinstance(value[0], int):
-        return [text_prompt(item) for item in value]
-    if value is None or value == []:
-        raise ApiError(400, "You must provide a prompt", param="prompt")
-    return [text_prompt(value)]
+        return [text_prompt(item, name) for item in value]
+    if value is None or value in ([], ""):
+        text = f"Either {name} or {name}_embeds must be provided and non-empty. (parameter={name})"
+        raise ApiError(400, text, param=name)
+    return [text_prompt(value, name)]
 
 
-def chat_prompt(messages: object, tools: object = None) -> Prompt:
+def chat_prompt(messages: list[dict[str, Any]], tools: object = None) -> Prompt:
     """The prompt of `/v1/chat/completions`: tools first, as chat templates do, then messages."""
-    if not isinstance(messages, list) or not messages:
-        raise ApiError(
-            400,
-            "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'messages'), "
-            "'msg': 'Field required'}",
-            param="messages",
-        )
+    if not messages:
+        raise ApiError(400, "messages must not be empty", param="messages")
     parts: list[bytes] = []
     extra_tokens = 0
     if tools:
         parts.append(b"<|tools|>" + orjson.dumps(tools))
     ask = ""
     for message in messages:
-        if not isinstance(message, dict):
-            raise ApiError(400, "each message must be an object", param="messages")
         role = str(message.get("role", "user"))
         text, images = _content(message.get("content"))
         extra_tokens += images * IMAGE_TOKENS
@@ -108,20 +114,16 @@ def chat_prompt(messages: object, tools: object = None) -> Prompt:
     return Prompt(data, count_tokens(data) + extra_tokens, ask, turn=b"\n<|assistant|>")
 
 
-def salted(prompts: list[Prompt], model: str, body: dict[str, Any]) -> list[Prompt]:
-    """The prompts, apart in the cache from those of other adapters and other `cache_salt`s."""
-    salt = f"{model} {body.get('cache_salt') or ''}"
-    return [replace(prompt, salt=salt) for prompt in prompts]
+def addressed(prompts: list[Prompt], adapter: str, body: dict[str, Any]) -> list[Prompt]:
+    """The prompts of a request, for this adapter (none: empty) and with its `cache_salt`."""
+    salt = str(body.get("cache_salt") or "")
+    return [replace(prompt, adapter=adapter, salt=salt) for prompt in prompts]
 
 
-def _content(content: object) -> tuple[str, int]:
+def _content(content: str | list[Any] | None) -> tuple[str, int]:
     """A message's text and the number of its images."""
-    if isinstance(content, str):
-        return content, 0
-    if content is None:
-        return "", 0
-    if not isinstance(content, list):
-        raise ApiError(400, "content must be a string or a list of parts", param="messages")
+    if content is None or isinstance(content, str):
+        return content or "", 0
     texts: list[str] = []
     images = 0
     for part in content:

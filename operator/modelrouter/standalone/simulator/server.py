@@ -15,11 +15,17 @@ import orjson
 from aiohttp import web
 
 from modelrouter.standalone.simulator.engine import Engine
-from modelrouter.standalone.simulator.errors import ApiError, error_response, unauthorized
+from modelrouter.standalone.simulator.errors import (
+    ApiError,
+    RouteError,
+    error_response,
+    unauthorized,
+)
 from modelrouter.standalone.simulator.faults import Faults
 from modelrouter.standalone.simulator.journal import Entry, Journal
 from modelrouter.standalone.simulator.models import Models
 from modelrouter.standalone.simulator.settings import SimulatorSettings
+from modelrouter.standalone.simulator.validation import Fault, invalid
 
 Endpoint = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 """Answers a request whose body has been read."""
@@ -94,7 +100,7 @@ class Server:
             if needs_key and request.path.startswith("/v1") and not self._has_key(request):
                 return unauthorized()
             if method is not None and request.method != method:
-                raise ApiError(405, "Method Not Allowed")
+                raise RouteError(405, allow=method)
             response = await answer(request, body)
         except ApiError as error:
             response = error_response(error)
@@ -117,27 +123,23 @@ class Server:
 
 def json_object(body: bytes) -> dict[str, Any]:
     """The request's JSON object; the last of duplicate keys counts."""
+    if not body:
+        raise invalid(Fault("missing", "body", "Field required", None))
     try:
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
             # vLLM reads with the standard library, which also takes NaN and lone surrogates.
             value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", 0)
-        raise ApiError(
-            400,
-            f"1 validation error:\n  {{'type': 'json_invalid', 'loc': ('body', {at}), "
-            f"'msg': 'JSON decode error', 'ctx': {{'error': {str(error)!r}}}}}",
-            error_type="Bad Request",
-        ) from None
+    except json.JSONDecodeError as error:
+        place, context = f"body.{error.pos}", {"error": error.msg}
+        raise invalid(Fault("json_invalid", place, "JSON decode error", {}, context)) from None
+    except (ValueError, RecursionError):
+        text = "There was an error parsing the body"
+        raise ApiError(400, text, error_type="Bad Request") from None
     if not isinstance(value, dict):
-        raise ApiError(
-            400,
-            "1 validation error:\n  {'type': 'model_attributes_type', 'loc': ('body',), "
-            "'msg': 'Input should be a valid dictionary or object to extract fields from'}",
-            error_type="Bad Request",
-        )
+        text = "Input should be a valid dictionary or object to extract fields from"
+        raise invalid(Fault("model_attributes_type", "body", text, value))
     return value
 
 
@@ -147,7 +149,7 @@ def json_request(request: web.Request, body: bytes) -> dict[str, Any]:
     if content_type.partition(";")[0].strip() != "application/json":
         raise ApiError(
             400,
-            "[\"Unsupported Media Type: Only 'application/json' is allowed\"]",
+            "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed",
             error_type="Bad Request",
         )
     return json_object(body)

@@ -102,9 +102,9 @@ async def _wind_down(
 ) -> None:
     """Stop in vLLM's order: the engine first, then the HTTP server.
 
-    With a timeout the engine finishes what it has while the port stays open, and what arrives
-    meanwhile is aborted. When the engine is gone, the port closes; streams it left unfinished
-    stay open, without another byte, until their clients leave.
+    With a timeout the engine finishes what it has while the port stays open and `/health` good;
+    what arrives meanwhile is refused with status 500. When the engine is gone, the port closes;
+    streams it left unfinished stay open, without another byte, until their clients leave.
     """
     if settings.shutdown_timeout_s > 0 and server.open_requests:
         _say(
@@ -112,7 +112,7 @@ async def _wind_down(
             f"draining in-flight requests: {server.open_requests}, "
             f"at most {settings.shutdown_timeout_s:g} s",
         )
-        server.engine.rejecting = True
+        server.engine.draining = True
         await _first_of(server.idle(), force.wait(), timeout_s=settings.shutdown_timeout_s)
     server.engine.stop()
     await site.stop()
