@@ -48,11 +48,13 @@ _OWN_FLAGS = {
     "enable-lora": "loraAdapters",
     "no-enable-lora": "loraAdapters",
     "lora-modules": "loraAdapters",
+    "hf-token": "huggingFace",
     "api-key": "nothing: routers send no key",
     "ssl-keyfile": "nothing: routers speak plain HTTP",
     "ssl-certfile": "nothing: routers speak plain HTTP",
 }
-"""Flags that the operator writes or that would keep routers away, and what to use instead."""
+"""Flags that the operator writes, that would keep routers away or show a secret, and what to use
+instead."""
 # vLLM takes "_" for "-" in the names of flags.
 _OWN_FLAG = (
     "^(-tp|--(" + "|".join(name.replace("-", "[-_]") for name in _OWN_FLAGS) + "))(=(.|[\\n])*)?$"

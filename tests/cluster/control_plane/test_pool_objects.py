@@ -26,6 +26,19 @@ def test_planned_objects_are_accepted_and_then_as_planned(
         assert differs(planned, live, OPERATOR) == "", planned["metadata"]["name"]
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_pools_are_stored_as_they_were_written(
+    kubernetes: Kubernetes, crds: None, namespace: str, case: Path
+) -> None:
+    """What `podTemplate` holds, directives among it, is no business of the API server's yet."""
+    for pool in yaml.safe_load_all((case / "in.yaml").read_text()):
+        pool["metadata"] = {"name": pool["metadata"]["name"], "namespace": namespace}
+        live = applied(kubernetes, pool)
+        written, stored = pool["spec"]["vllm"], live["spec"]["vllm"]
+        assert stored.get("podTemplate") == written.get("podTemplate")
+        assert stored["image"] == written["image"]
+
+
 def applied(kubernetes: Kubernetes, planned: dict[str, Any]) -> dict[str, Any]:
     """The object as it would be; raises KubectlError if anything of it is refused or unknown."""
     options = ("--server-side", "--dry-run=server", "--validate=strict", "-o", "json")
