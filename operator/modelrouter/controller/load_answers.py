@@ -25,6 +25,7 @@ from modelrouter.controller.server_metrics import ServerMetrics
 from modelrouter.plan.naming import ADMIN_PORT
 from modelrouter.plan.scaling.answering import LoadMemory, answer, remember
 from modelrouter.plan.scaling.load import Load
+from modelrouter.plan.vllm.naming import PORT
 from modelrouter.plan.vllm.times import startup_seconds
 
 TICK_SECONDS = 1.0
@@ -38,12 +39,13 @@ class LoadAnswers:
         view: ClusterView,
         session: aiohttp.ClientSession,
         port: int = ADMIN_PORT,
+        server_port: int = PORT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._view = view
         self._clock = clock
         self._polls = AgentPolls(session, _ignore, self._load_changed, port)
-        self._servers = ServerMetrics(session, view.pool_children.pods)
+        self._servers = ServerMetrics(session, view.pool_children.pods, server_port)
         self._loads = Loads(view.snapshot, view.pods, self._polls, self._servers.of)
         self._memories: dict[Key, LoadMemory] = {}
         self._followed: set[Key] = set()
