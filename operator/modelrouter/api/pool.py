@@ -39,6 +39,7 @@ class LoadBalancing(StrEnum):
     ROUND_ROBIN = "RoundRobin"
     SESSION_HASH = "SessionHash"
     PREFIX_HASH = "PrefixHash"
+    LEAST_QUEUE = "LeastQueue"
 
 
 class Credentials(StrictModel):
@@ -276,7 +277,9 @@ class ModelPoolSpec(StrictModel):
     """Ejection of endpoints that fail real requests."""
     load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
     """How an endpoint is picked: `LeastRequest`, `RoundRobin`, `SessionHash` (the same session
-    stays on the same endpoint) or `PrefixHash` (prompts with the same beginning do)."""
+    stays on the same endpoint) or `PrefixHash` (prompts with the same beginning do).
+    `LeastQueue` is `LeastRequest` that also looks at what the servers tell of their queues in
+    vLLM's metrics; it is for pools with `vllm`, `service` or `endpoints` that are IP addresses."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Requests that one router sends to one endpoint at the same time. When all endpoints are
     full, the next pool of the route takes the request. Default: no limit."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from modelrouter.api.router_config import PoolConfig, ServiceEndpoints
 from modelrouter.router.discovery import ResourceSet, Store
+from modelrouter.router.envoy.clusters import uses_endpoint_discovery
 from modelrouter.router.envoy.endpoints import beside, serialized_assignment
 from modelrouter.router.envoy.resources import EnvoyResources
 from modelrouter.router.envoy.settings import EnvoySettings
@@ -40,6 +41,7 @@ class ServiceFollower:
         self._live: dict[str, bytes] = {}
         self._handovers: dict[str, Handover] = {}
         self._changed_meanwhile: set[str] = set()
+        self._weights: dict[str, Mapping[str, int]] = {}
         self.on_change: Callable[[], None] = lambda: None
         """Called after each change, for what can wait."""
         self.on_report: Callable[[], None] = lambda: None
@@ -70,7 +72,7 @@ class ServiceFollower:
         addresses: Collection[str] = self.services.addresses(_service(pool))
         if pool.probe is not None:
             addresses = handover.take(addresses, time.monotonic())
-        self._live[name] = serialized_assignment(name, addresses, self._settings)
+        self._live[name] = self._assignment(name, addresses)
         self._store.update_endpoints(name, self._live[name])
         if pool.probe is not None and handover.again_at is not None:
             delay = handover.again_at - time.monotonic()
@@ -85,6 +87,31 @@ class ServiceFollower:
         """What left goes, unless that has happened, or the pool has gone or changed its source."""
         if self._handovers.get(name) is handover and handover.again_at is not None:
             self._push(name, self._pools[name])
+
+    def addresses(self, pool: PoolConfig) -> tuple[str, ...]:
+        """`ip:port` of a pool's endpoints; none if they are found by name."""
+        if pool.service is not None:
+            return self.services.addresses(pool.service)
+        return tuple(pool.addresses or ()) if uses_endpoint_discovery(pool) else ()
+
+    def weigh(self, name: str, pool: PoolConfig, weights: Mapping[str, int]) -> None:
+        """Give the endpoints of a pool these weights; empty: the same to all."""
+        former = self._weights.get(name, {})
+        self._weights[name] = weights
+        if pool.service is not None:
+            if former != weights and name in self._pools:
+                self._push(name, self._pools[name])
+            return
+        addresses = self.addresses(pool)
+        if not addresses:
+            return
+        # While a new configuration comes into force, Envoy may have others beside them.
+        own = {
+            serialized_assignment(name, addresses, self._settings, known)
+            for known in (None, former)
+        }
+        if self._store.endpoints_of(name) in own:
+            self._store.update_endpoints(name, self._assignment(name, addresses))
 
     def absent(self, pool: PoolConfig) -> int:
         """Endpoints of a pool that the cluster lists and that are not ready."""
@@ -136,7 +163,11 @@ class ServiceFollower:
 
     def _endpoints(self, name: str, pool: PoolConfig) -> bytes:
         addresses = self.services.addresses(_service(pool))
-        return serialized_assignment(name, addresses, self._settings)
+        return self._assignment(name, addresses)
+
+    def _assignment(self, name: str, addresses: Collection[str]) -> bytes:
+        weights = self._weights.get(name)
+        return serialized_assignment(name, addresses, self._settings, weights)
 
 
 def _service(pool: PoolConfig) -> ServiceEndpoints:

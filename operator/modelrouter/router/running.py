@@ -44,6 +44,7 @@ from modelrouter.router.kubernetes.keeping import keep_endpoints
 from modelrouter.router.kubernetes.metrics import WatchCollector
 from modelrouter.router.kubernetes.source import ClusterSource
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.queues import watch_queues
 from modelrouter.router.settings import AgentSettings, ClusterSettings
 
 log = structlog.get_logger(__name__)
@@ -127,6 +128,7 @@ async def _serve(settings: AgentSettings) -> None:
         work = [
             follow(agent, cluster or _files(settings), last_good),
             _open_when_ready(decisions, waiting, agent),
+            watch_queues(agent.endpoints, lambda: agent.programmed.pools),
             watch_memberships(admin, agent.report_memberships, lambda: agent.room.occupied),
         ]
         if cluster is not None:

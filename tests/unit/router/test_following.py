@@ -222,3 +222,49 @@ async def test_a_pool_that_goes_meanwhile_stays_away(
     scene.apply("2", a=pool(None))
     await asyncio.sleep(0.1)
     assert scene.has("a") == {"10.9.9.9"}
+
+
+def weights_of(body: bytes) -> dict[str, int]:
+    """The weights of endpoints in a message; 0: none is given."""
+    assignment = endpoint_pb2.ClusterLoadAssignment.FromString(body)
+    return {
+        host.endpoint.address.socket_address.address: host.load_balancing_weight.value
+        for locality in assignment.endpoints
+        if locality.priority == 0
+        for host in locality.lb_endpoints
+    }
+
+
+def weights_in_envoy(scene: Scene, name: str) -> dict[str, int]:
+    body = scene.store.endpoints_of(name)
+    assert body is not None
+    return weights_of(body)
+
+
+def test_weights_outlive_configurations_and_other_endpoints() -> None:
+    scene = Scene()
+    scene.tell("10.0.0.1", "10.0.0.2")
+    scene.apply("v1", a=pool())
+    scene.follower.weigh("a", pool(), {"10.0.0.1:8000": 64, "10.0.0.2:8000": 8})
+    assert weights_in_envoy(scene, "a") == {"10.0.0.1": 64, "10.0.0.2": 8}
+    scene.apply("v2", a=pool(), b=pool("others"))
+    assert weights_in_envoy(scene, "a") == {"10.0.0.1": 64, "10.0.0.2": 8}
+    scene.tell("10.0.0.1", "10.0.0.3")
+    assert weights_in_envoy(scene, "a") == {"10.0.0.1": 64, "10.0.0.3": 0}
+    scene.follower.weigh("a", pool(), {})
+    assert weights_in_envoy(scene, "a") == {"10.0.0.1": 0, "10.0.0.3": 0}
+
+
+def test_fixed_addresses_are_weighed_unless_they_are_just_being_changed() -> None:
+    scene = Scene()
+    fixed = pool(None)
+    scene.apply("v1", a=fixed)
+    scene.follower.weigh("a", fixed, {"10.9.9.9:1": 32})
+    assert weights_in_envoy(scene, "a") == {"10.9.9.9": 32}
+    scene.apply("v2", a=fixed)
+    scene.follower.weigh("a", fixed, {"10.9.9.9:1": 32})
+    assert weights_in_envoy(scene, "a") == {"10.9.9.9": 32}
+    moved = serialized_assignment("a", ["10.9.9.9:1", "10.9.9.8:1"], SETTINGS)
+    scene.store.update_endpoints("a", moved)
+    scene.follower.weigh("a", fixed, {"10.9.9.9:1": 16})
+    assert scene.store.endpoints_of("a") == moved

@@ -105,6 +105,11 @@ class Store:
             session.ledger.mark(ENDPOINTS, (cluster,), UNVERSIONED)
             session.wake.set()
 
+    def endpoints_of(self, cluster: str) -> bytes | None:
+        """The endpoints of a cluster as Envoy gets them now."""
+        known = self._catalog[ENDPOINTS].get(cluster)
+        return known.body if known is not None else None
+
     @property
     def version(self) -> str | None:
         """The version of the newest update."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 # xds-protos ships neither stubs nor a py.typed marker.
@@ -52,8 +52,14 @@ def assignment(
     }
 
 
-def serialized_assignment(pool: str, addresses: Iterable[str], settings: EnvoySettings) -> bytes:
-    """The same as bytes, at a fiftieth of the cost for addresses that were there before.
+def serialized_assignment(
+    pool: str,
+    addresses: Iterable[str],
+    settings: EnvoySettings,
+    weights: Mapping[str, int] | None = None,
+) -> bytes:
+    """The same as bytes, with weights of addresses if need be, at a fiftieth of the cost for
+    addresses that were there before.
 
     Pools that follow a Service change often, and each time by one endpoint of many.
     """
@@ -61,6 +67,8 @@ def serialized_assignment(pool: str, addresses: Iterable[str], settings: EnvoySe
     own = endpoint_components_pb2.LocalityLbEndpoints()
     for address in addresses:
         own.MergeFromString(_alone(pool, address, settings))
+        if weights and (weight := weights.get(address)):
+            own.lb_endpoints[-1].load_balancing_weight.value = weight
     if own.lb_endpoints:
         whole.endpoints.insert(0, own)
     return bytes(whole.SerializeToString(deterministic=True))
