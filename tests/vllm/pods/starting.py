@@ -9,8 +9,8 @@ from typing import Any
 
 from cluster.node.pools import Pools, ready_at
 
-START_SECONDS = 400.0
-"""On a machine with other things to do. Alone it takes a tenth."""
+START_SECONDS = 1200.0
+"""On a machine that is busy with other things. On an idle one it takes half a minute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,15 @@ import pytest
 from cluster.control_plane.controller.waiting import eventually
 from cluster.node.pools import Pools
 from vllm.figures import note
-from vllm.pods.pool import ADAPTER, MODEL, OTHER_ADAPTER, POOL, SERVED, adapter
+from vllm.pods.pool import ADAPTER, DRAIN_SECONDS, MODEL, OTHER_ADAPTER, POOL, SERVED, adapter
 from vllm.pods.samples import server_address, tokens_of_routers, tokens_of_vllm
 from vllm.pods.starting import START_SECONDS, Start, all_ready
 from vllm.pods.streams import read_stream, streaming
 
 DEPLOYMENT = f"deployment/model-pool-{POOL}"
-LONG = 6000
-"""Tokens: a stream of half a minute."""
+LONG = 9000
+"""Tokens: a stream of half a minute, far longer than the seconds between the removal of a pod and
+its SIGTERM."""
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,9 @@ def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
         eventually(lambda: _names_of(pools) - {old}, within=60)
         eventually(lambda: old not in _names_of(pools), within=START_SECONDS, every=0.5)
         replaced = time.monotonic() - began
-        eventually(lambda: old not in _names_of(pools, leaving=True), within=360, every=0.5)
+        eventually(
+            lambda: old not in _names_of(pools, leaving=True), within=DRAIN_SECONDS + 60, every=0.5
+        )
         gone = time.monotonic() - began
         time.sleep(2)
     eventually(lambda: all_ready(pools), within=60)
