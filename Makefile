@@ -87,6 +87,9 @@ crds-check: $(READY) ## Check that crds/ is what the models say
 bench: $(READY) ## Compare with plain Envoy, FastAPI proxies and LiteLLM (about 15 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench --output docs/benchmarks.md
 
+bench-prefix: $(READY) ## Conversations on servers with a prefix cache, by load balancing (about 3 minutes)
+	@PYTHONPATH=tests $(BIN)/python -m bench.prefixes --output docs/benchmarks.md
+
 bench-cluster: $(READY) ## From a change in the cluster to the traffic; cost of the operator (about 5 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.propagation --output docs/benchmarks.md
 
@@ -99,4 +102,4 @@ lock: $(READY) ## Resolve the development dependencies anew
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo run test test-cluster test-vllm chaos cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-cluster lock clean
+.PHONY: help setup demo run test test-cluster test-vllm chaos cluster cluster-shell lint format golden docs reference-check crds chart crds-check bench bench-prefix bench-cluster lock clean

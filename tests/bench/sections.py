@@ -6,7 +6,8 @@ from pathlib import Path
 
 REQUESTS = "requests"
 CLUSTER = "cluster"
-_ORDER = (REQUESTS, CLUSTER)
+PREFIXES = "prefixes"
+_ORDER = (REQUESTS, PREFIXES, CLUSTER)
 
 
 def write_section(page: Path, name: str, text: str) -> None:
