@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 _SILENCE_SECONDS = 120.0
 """A stream that says nothing for so long hangs."""
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -41,12 +42,12 @@ class Streams:
 
 
 @contextmanager
-def streaming(base_url: str, models: Sequence[str], tokens: int) -> Iterator[Streams]:
-    """A client for each model named. What has begun is read to its end after the context."""
+def streaming(base_url: str, wanted: Sequence[tuple[str, int]]) -> Iterator[Streams]:
+    """A client for each model and number of tokens. What has begun is read to its end."""
     seen, stop = Streams(), threading.Event()
     clients = [
         threading.Thread(target=_read_all, args=(base_url, model, tokens, seen, stop))
-        for model in models
+        for model, tokens in wanted
     ]
     for client in clients:
         client.start()
@@ -112,7 +113,7 @@ def _read_all(base_url: str, model: str, tokens: int, seen: Streams, stop: threa
         except (AssertionError, OSError, http.client.HTTPException) as error:
             with seen.lock:
                 seen.failures.append(f"{model}: {error!r}"[:400])
-            time.sleep(0.2)
         else:
             with seen.lock:
                 seen.whole.append(stream)
+        time.sleep(_PAUSE_SECONDS)

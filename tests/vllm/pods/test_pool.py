@@ -123,9 +123,9 @@ def test_adapters_come_and_go_on_the_running_server(pools: Pools, client: openai
 def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
     (old,) = (pod["metadata"]["name"] for pod in pools.pods(POOL))
     log = tmp_path / "vllm.log"
-    models = [MODEL, MODEL, ADAPTER]
-    with _followed(pools, old, log), streaming(pools.base_url, models, LONG) as streams:
-        eventually(lambda: streams.begun >= len(models), within=30)
+    wanted = [(MODEL, LONG), (MODEL, LONG), (ADAPTER, LONG), (ADAPTER, 1)]
+    with _followed(pools, old, log), streaming(pools.base_url, wanted) as streams:
+        eventually(lambda: streams.begun >= len(wanted), within=30)
         began = time.monotonic()
         pools.workloads.kubectl("rollout", "restart", DEPLOYMENT)
         eventually(lambda: _names_of(pools) - {old}, within=60)
@@ -138,14 +138,14 @@ def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
         time.sleep(2)
     eventually(lambda: all_ready(pools), within=60)
     whole, text = streams.whole, log.read_text(errors="replace")
-    tokens = sum(stream.tokens for stream in whole)
+    long = sum(stream.tokens == LONG for stream in whole)
     note(
         f"rolling restart: the new pod took over after {replaced:.0f} s, the old one was gone "
-        f"after {gone:.0f} s; {len(whole)} streams ({tokens} tokens) whole, "
-        f"{len(streams.failures)} not"
+        f"after {gone:.0f} s; whole were {long} streams of {LONG} tokens and {len(whole) - long} "
+        f"short ones, not whole {len(streams.failures)}"
     )
     assert not streams.failures, streams.failures
-    assert {stream.model for stream in whole} == set(models)
+    assert {(stream.model, stream.tokens) for stream in whole} == set(wanted)
     draining = re.search(r"draining in-flight requests count=(\d+)", text)
     assert draining, f"nothing was left to drain, or vLLM was killed:\n{text[-3000:]}"
     note(f"of them {draining[1]} were finished by the old pod after its SIGTERM")
