@@ -144,6 +144,7 @@ def test_the_replicas_that_run_are_taken_over_by_a_new_leader(stage: Stage) -> N
     stage.load("r-1", 45)
     assert stage.scaler.desired(POOL) == 5
     stage.deployment = (5, True)
+    stage.agents.ready = {"llama": Counts(5, 5)}
     stage.load("r-1", 0)
     stage.now += 50
     scaler = stage.new_leader()

@@ -54,8 +54,10 @@ class ScalerState:
 
 
 def begin(replicas: int, now: float) -> ScalerState:
-    """Take over a pool that runs so many replicas: they have been needed until now."""
-    return ScalerState(replicas, Highest((Mark(now, replicas),), replicas))
+    """Take over a pool that runs so many replicas: they have been needed until now, and may have
+    just been started."""
+    woken = now if replicas > 0 else None
+    return ScalerState(replicas, Highest((Mark(now, replicas),), replicas), woken=woken)
 
 
 def decide(
@@ -135,7 +137,9 @@ def _message(reason: Reason, spec: Autoscaling, state: ScalerState, load: Load) 
     if reason is Reason.SCALED_TO_ZERO:
         return "there are no requests; the next one starts a replica"
     if reason is Reason.AT_MAXIMUM:
-        return f"{seen} ({target}) ask for more than maxReplicas {spec.max_replicas}"
+        asked = f"lately the load asked for {int(state.history.figure)} replicas"
+        return f"{seen} ({target}); {asked}, and maxReplicas is {spec.max_replicas}"
     if reason is Reason.AT_MINIMUM:
-        return f"{seen} ({target}): minReplicas {spec.min_replicas} carry that"
-    return f"{seen} ({target}): {state.replicas} replicas carry that"
+        return f"{seen} ({target}): minReplicas {spec.min_replicas} is enough for that"
+    number = "1 replica carries" if state.replicas == 1 else f"{state.replicas} replicas carry"
+    return f"{seen} ({target}): {number} that"

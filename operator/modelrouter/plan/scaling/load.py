@@ -43,7 +43,7 @@ class Load:
     amount: float = 0.0
     """What the target is about, summed over all that tell it."""
     ready: bool = True
-    """Whether some router sees a ready endpoint."""
+    """Whether some router sees a ready endpoint, or none looks."""
     missing: tuple[str, ...] = ()
     """Who ought to tell and does not. If there is any, all figures are lower bounds."""
 
@@ -66,9 +66,10 @@ def measure(
     `unreachable` those beyond the pods that ought to tell, such as a router without a ready pod.
     """
     in_flight = waiting = 0
-    ready = False
+    told = list(routers)
+    ready = not told and not unreachable
     missing = list(unreachable)
-    for router in routers:
+    for router in told:
         found = [load for name, load in (router.pools or {}).items() if pool_of(name) == pool]
         if not found:
             missing.append(f"router pod {router.pod}")

@@ -194,6 +194,14 @@ def test_a_new_leader_takes_nothing_away_before_it_has_seen_a_whole_window() -> 
     assert decide(asked, state, running(5), 1302.0).replicas == 1
 
 
+def test_a_new_leader_lets_a_first_replica_start_in_peace() -> None:
+    asked = spec(minReplicas=0, scaleDownDelay="1m")
+    nobody = running(0, ready=False)
+    states = drive(asked, lambda s: nobody if s < 500 else running(0), range(700), 1, 1800)
+    assert changes(states) == [1, 0]
+    assert states[499].replicas == 1
+
+
 def test_other_bounds_hold_at_once() -> None:
     state = drive(spec(), lambda _: running(80), range(5))[-1]
     assert state.replicas == 8
@@ -205,7 +213,8 @@ def test_a_load_for_more_than_the_maximum_is_told() -> None:
     states = drive(spec(maxReplicas=3), lambda s: running(80 if s < 50 else 25), range(500))
     assert states[0].reason is Reason.AT_MAXIMUM
     assert states[0].message == (
-        "80 requests under way (target 10 per replica) ask for more than maxReplicas 3"
+        "80 requests under way (target 10 per replica); lately the load asked for 8 replicas, and "
+        "maxReplicas is 3"
     )
     # A load that comes and goes around the bound is told once, not with every change.
     assert states[200].reason is Reason.AT_MAXIMUM
