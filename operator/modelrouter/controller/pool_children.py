@@ -92,6 +92,7 @@ def trim_server_pod(obj: Object) -> Object:
         kept["annotations"] = {ANNOTATION: note}
     return {
         "metadata": kept,
+        "takesAdapters": _takes_adapters(obj),
         "status": {
             "phase": status.get("phase"),
             "podIP": status.get("podIP"),
@@ -105,6 +106,12 @@ def trim_server_pod(obj: Object) -> Object:
             },
         },
     }
+
+
+def _takes_adapters(pod: Object) -> bool:
+    """Whether its server was started with adapters in mind: those before the first one were not."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any("--enable-lora" in (container.get("args") or ()) for container in containers)
 
 
 def _trim(obj: Object) -> Object:

@@ -18,7 +18,7 @@ from modelrouter.controller.events import EventPoster, Regarding
 from modelrouter.controller.following import ClusterView
 from modelrouter.controller.programmed import AgentPolls
 from modelrouter.controller.routerstate import RouterState
-from modelrouter.controller.server_facts import seconds_to_next_step, server_facts
+from modelrouter.controller.server_facts import server_facts
 from modelrouter.controller.snapshot import Pool, Route
 from modelrouter.controller.store import Object
 from modelrouter.kube.errors import KubeError
@@ -154,7 +154,7 @@ class Reporter:
         await self._write(
             MODEL_POOLS, pool, pool_status(facts, old, _now()), self._view.snapshot.put_pool
         )
-        return seconds_to_next_step(key, self._view.pool_children, now)
+        return None
 
     def tell(self, key: Key, event: Event) -> None:
         """Post an Event about a pool, beside those that its status brings."""

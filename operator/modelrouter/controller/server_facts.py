@@ -9,9 +9,8 @@ from modelrouter.api.manifests import Key
 from modelrouter.api.vllm import Vllm
 from modelrouter.controller.pool_children import PoolChildren
 from modelrouter.plan.servers.adapters import read_adapter_pod
-from modelrouter.plan.servers.durations import seconds_between, until_next_step
 from modelrouter.plan.servers.facts import Adapter, Servers
-from modelrouter.plan.servers.reading import read_server_pod, told_since
+from modelrouter.plan.servers.reading import read_server_pod
 from modelrouter.plan.servers.workload import read_workload
 from modelrouter.plan.vllm.naming import pod_selector
 
@@ -46,12 +45,6 @@ def server_facts(
     )
 
 
-def seconds_to_next_step(pool: Key, children: PoolChildren, now: datetime) -> float | None:
-    """Seconds until a duration that the pool's status tells is another; None: it tells none."""
-    waits = [
-        until_next_step(seconds_between(since, now))
-        for pod in children.pods.of(pool)
-        if not read_adapter_pod(pod).ready
-        for since in told_since(pod)
-    ]
-    return min((wait for wait in waits if wait is not None), default=None)
+def tells_time(pool: Key, children: PoolChildren) -> bool:
+    """Whether the pool's status tells how long something lasts: some pod is not ready."""
+    return any(not read_adapter_pod(pod).ready for pod in children.pods.of(pool))

@@ -32,6 +32,7 @@ from modelrouter.controller.reconciling import RouterObjects, problem_text
 from modelrouter.controller.reporting import Reporter
 from modelrouter.controller.routerstate import RouterState
 from modelrouter.controller.scaling import Scaler
+from modelrouter.controller.server_facts import tells_time
 from modelrouter.controller.server_metrics import ServerMetrics
 from modelrouter.controller.store import key_of
 from modelrouter.kube.errors import KubeError
@@ -47,6 +48,8 @@ ADAPTER_WORKERS = 64
 STATUS_WORKERS = 24
 LOOK_AGAIN_SECONDS = 30.0
 """When what keeps a pool from being as it should is looked at again."""
+CLOCK_SECONDS = 10.0
+"""How late a status may tell that something has lasted for another step."""
 FEW = 50
 """Somebody waits for the statuses of a change that concerns no more; many can wait for them."""
 
@@ -164,6 +167,7 @@ class Term:
                 tasks.create_task(self._pools.run())
                 tasks.create_task(self._adapters.run())
                 tasks.create_task(self.scaler.run())
+                tasks.create_task(self._follow_the_clock())
                 tasks.create_task(self._servers.follow(self._view.snapshot))
                 tasks.create_task(self._statuses.run())
                 tasks.create_task(self._events.run())
@@ -274,6 +278,15 @@ class Term:
         if state.problem != problem:
             state.problem = problem
             self._all_statuses_of(state.router)
+
+    async def _follow_the_clock(self) -> None:
+        """How long pods have been loading is told, too: in steps, so this writes rarely."""
+        children = self._view.pool_children
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            for pool in children.pods.parents():
+                if tells_time(pool, children):
+                    self.pool_changed(pool)
 
     async def _bring_pool_about(self, key: Key) -> float | None:
         pool = self._view.snapshot.pools.get(key)

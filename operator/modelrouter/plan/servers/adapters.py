@@ -30,6 +30,8 @@ class AdapterPod:
     ready: bool
     container: str
     """Id of the running container; empty: none runs."""
+    takes: bool
+    """Whether its server can load adapters at all."""
     noted: str
     """Id of the container that `loaded` is about."""
     loaded: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def read_adapter_pod(pod: Object) -> AdapterPod:
         address=str(status.get("podIP") or ""),
         ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
         container=str(container.get("containerID") or "") if runs else "",
+        takes=bool(pod.get("takesAdapters", True)),
         noted=noted,
         loaded=loaded,
         labelled=frozenset(
@@ -83,7 +86,7 @@ def next_step(pod: AdapterPod, wanted: Mapping[str, str], withdrawn: frozenset[s
     if pod.container != pod.noted and (pod.labelled or pod.loaded):
         # It ends or has started anew: what was loaded is lost.
         return Step("forget", tuple(sorted(pod.labelled)))
-    if not pod.ready or not pod.container or not pod.address:
+    if not (pod.ready and pod.container and pod.address and pod.takes):
         return None
     right = {name for name, path in pod.loaded.items() if wanted.get(name) == path}
     if wrong := sorted(pod.labelled - right):

@@ -19,11 +19,6 @@ def duration_text(seconds: float) -> str:
     return f"for over {hours} hour{'s' if hours > 1 else ''}"
 
 
-def until_next_step(seconds: float) -> float | None:
-    """Seconds until the text changes; None: it does not any more."""
-    return next((60.0 * step - seconds for step in STEPS if 60.0 * step > seconds), None)
-
-
 def seconds_between(since: str | None, now: datetime) -> float:
     """Seconds from a time as Kubernetes writes it until now; 0 if it is none."""
     if not since:

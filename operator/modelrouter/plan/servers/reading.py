@@ -44,6 +44,7 @@ _NOT_STARTED = frozenset(
 )
 _STOPPED_FROM_OUTSIDE = (137, 143)
 """Exit codes of a process that SIGKILL or SIGTERM has ended."""
+_BINDING_SECONDS = 60
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: \w+: )?')
 _SECRET = re.compile(r'^secret "([^"]+)" not found|secrets? "([^"]+)" not found')
 _SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret (\S+)")
@@ -62,18 +63,9 @@ def read_server_pod(
     if conditions.get("Ready", {}).get("status") == "True":
         return ServerPod(name, True)
     look = _Look(name, metadata.get("namespace", ""), now, startup_timeout)
-    trouble = look.at_scheduling(conditions, claim_phase) or look.at_containers(status, conditions)
+    claim = claim_phase if look.lasts(metadata) else ""
+    trouble = look.at_scheduling(conditions, claim) or look.at_containers(status, conditions)
     return ServerPod(name, False, trouble or look.starting(metadata, conditions))
-
-
-def told_since(pod: Object) -> list[str]:
-    """The times from which the durations in a pod's trouble count."""
-    status = pod.get("status") or {}
-    times = [pod["metadata"].get("creationTimestamp")]
-    times += [c.get("lastTransitionTime") for c in _conditions(status).values()]
-    for container in status.get("containerStatuses") or ():
-        times.append(((container.get("state") or {}).get("running") or {}).get("startedAt"))
-    return [time for time in times if time]
 
 
 class _Look:
@@ -82,6 +74,11 @@ class _Look:
     def __init__(self, pod: str, namespace: str, now: datetime, startup_timeout: str) -> None:
         self._pod, self._namespace, self._now = pod, namespace, now
         self._startup_timeout = startup_timeout
+
+    def lasts(self, metadata: Object) -> bool:
+        """Whether the pod is so old that its volume should have been bound."""
+        age = seconds_between(metadata.get("creationTimestamp"), self._now)
+        return age >= _BINDING_SECONDS
 
     def at_scheduling(self, conditions: Mapping[str, Object], claim_phase: str) -> Trouble | None:
         """Whether it has a node."""

@@ -13,10 +13,14 @@ import pytest
 import yaml
 
 from cluster.control_plane.chart.rendering import CHART, Object, write
+from cluster.control_plane.controller.serverpods import vllm_pool
 from cluster.kubernetes.access import KubectlError, Kubernetes
 from cluster.secrecy import planted
 from modelrouter.api.operator_config import OperatorConfig
+from modelrouter.api.pool import ModelPool
 from modelrouter.plan.children import plan_children
+from modelrouter.plan.vllm import plan_pool_children
+from modelrouter.plan.vllm.naming import adapter_label
 
 pytestmark = pytest.mark.usefixtures("crds")
 
@@ -94,6 +98,20 @@ def children(namespace: str, names: list[str]) -> list[dict[str, Any]]:
     return plan_children("default", namespace, shards, names, OperatorConfig().routers)
 
 
+def pool_children(release: Release, namespace: str) -> list[dict[str, Any]]:
+    """The objects of a pool with everything, which the API server knows."""
+    pool = vllm_pool(
+        "llama",
+        cache={"size": "1Gi"},
+        loraAdapters=[{"name": "de", "source": "hf://acme/de"}],
+    )
+    release.kubernetes.apply(pool, namespace=namespace)
+    found = release.kubernetes.get("mpool", "llama", "-n", namespace)
+    names = ("name", "namespace", "uid")
+    metadata = {name: found["metadata"][name] for name in names}
+    return plan_pool_children(ModelPool.model_validate({**pool, "metadata": metadata}))
+
+
 APPLY = ("apply", "--server-side", "--field-manager", "model-router-operator", "-f", "-")
 
 
@@ -105,6 +123,18 @@ def test_the_operator_may_do_what_it_has_to(release: Release, served: str) -> No
     for child in planned:
         reference = f"{child['kind']}/{child['metadata']['name']}"
         release.act("get", reference, "-o", "name", namespace=served)
+    servers = pool_children(release, served)
+    release.act(*APPLY, input=manifests(*servers), namespace=served)
+    for child in servers:
+        reference = f"{child['kind']}/{child['metadata']['name']}"
+        release.act("get", reference, "-o", "name", namespace=served)
+    label = {"metadata": {"labels": {adapter_label("de"): "loaded"}}}
+    pod = release.kubernetes.kubectl(
+        *("run", "server", "--image=x", "-o", "name", "-n", served, "--restart=Never")
+    ).strip()
+    release.act("patch", pod, "--type=merge", "-p", json.dumps(label), namespace=served)
+    for kind in ("deployments", "services", "pdb"):
+        release.act("delete", kind, "-l", "modelrouter.dev/pool=llama", namespace=served)
     route = {
         "apiVersion": "modelrouter.dev/v1alpha1",
         "kind": "ModelRoute",
@@ -152,6 +182,13 @@ def test_the_operator_may_do_what_it_has_to(release: Release, served: str) -> No
         ("create", "pods"),
         ("create", "pods --subresource=exec"),
         ("delete", "pods"),
+        ("patch", "pods --subresource=status"),
+        ("create", "pods --subresource=eviction"),
+        ("get", "pods --subresource=log"),
+        ("list", "replicasets.apps"),
+        ("get", "persistentvolumes"),
+        ("deletecollection", "persistentvolumeclaims"),
+        ("list", "scaledobjects.keda.sh"),
         ("patch", "endpointslices.discovery.k8s.io"),
         ("deletecollection", "deployments.apps"),
         ("escalate", "roles.rbac.authorization.k8s.io"),

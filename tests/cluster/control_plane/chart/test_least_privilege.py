@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 
 from cluster.control_plane.controller.operators import Installation
+from cluster.control_plane.controller.resources import Resources
+from cluster.control_plane.controller.serverpods import (
+    LoraServer,
+    pod_names,
+    report_ready,
+    vllm_pool,
+)
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
 from cluster.secrecy import planted
@@ -76,6 +83,26 @@ def test_it_serves_its_namespace_and_reads_the_named_secret_only(
         rules = kubernetes.get("role", "model-router-default", "-n", namespace)["rules"]
         names = [rule["resourceNames"] for rule in rules if "secrets" in rule["resources"]]
         assert names == [["openai"]]
+
+        here, server = Resources(kubernetes, namespace), LoraServer()
+        here.apply(
+            vllm_pool(
+                "llama",
+                cache={"size": "1Gi"},
+                huggingFace={"tokenSecretRef": {"name": "other", "key": "api-key"}},
+                loraAdapters=[{"name": "de", "source": "hf://acme/de"}],
+            )
+        )
+        (pod,) = pod_names(here, "llama")
+        report_ready(here, pod, server.address)
+        here.expect(
+            "mpool", "llama", within=60,
+            ResolvedRefs=("True", "ResolvedRefs"),  # the kubelet reads that Secret, nobody else
+            AdaptersLoaded=("True", "AdaptersLoaded"),
+        )  # fmt: skip
+        here.apply(vllm_pool("llama", cache={"size": "1Gi"}))
+        eventually(lambda: not [name for name in here.names("service") if "-lora-" in name])
+        server.stop()
         # What the docs say removes all that an operator that is gone has left.
         installation.stop()
         kubernetes.kubectl(
@@ -84,11 +111,12 @@ def test_it_serves_its_namespace_and_reads_the_named_secret_only(
                 "-n",
                 namespace,
                 "-l",
-                "app.kubernetes.io/managed-by=model-router-operator",
+                "app.kubernetes.io/managed-by=model-router-operator,modelrouter.dev/router",
             ),
             "deployments,services,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets",
         )
         assert children() == ""
+        assert "model-pool-llama" in here.names("deployment")
         log = installation.log_text()
         assert not re.search(r"forbidden|\b403\b", log, re.IGNORECASE)
         assert PLANTED not in log

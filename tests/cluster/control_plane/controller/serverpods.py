@@ -120,6 +120,23 @@ def report_ready(here: Resources, pod: str, address: str, container_id: str = "o
     )
 
 
+def list_endpoint(here: Resources, pool: str) -> None:
+    """One ready endpoint of a pool, listed by hand: Kubernetes lists none of pods without a node."""
+    here.apply(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{pool}-1",
+                "labels": {"kubernetes.io/service-name": f"model-pool-{pool}"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8000}],
+            "endpoints": [{"addresses": ["10.1.2.3"], "conditions": {"ready": True}}],
+        }
+    )
+
+
 class LoraServer:
     """What vLLM answers about its adapters, at port 8000 of a loopback address of its own."""
 

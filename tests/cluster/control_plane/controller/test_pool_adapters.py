@@ -120,7 +120,7 @@ def test_an_adapter_that_cannot_be_loaded_is_told_and_tried_again(
     report_ready(here, pod, server.address)
     here.expect(
         "mpool", "llama",
-        AdaptersLoaded=("False", "AdapterNotLoaded"), Ready=("True", "EndpointsReady"),
+        AdaptersLoaded=("False", "AdapterNotLoaded"), PodsReady=("True", "PodsReady"),
     )  # fmt: skip
     message = here.message("mpool", "llama", "AdaptersLoaded")
     assert f"bad: pod {pod}: vLLM answers 404: Adapter acme/bad could not be found" in message

@@ -263,4 +263,8 @@ def test_a_change_of_one_object_that_is_refused_stops_no_other(
     assert "persistentvolumeclaims/model-pool-llama-cache" in message
     assert here.get("deployment", NAME)["spec"]["replicas"] == 3
     here.apply(vllm_pool("llama", cache={"size": "10Gi"}, replicas=3))
-    here.expect("mpool", "llama", PodsReady=("False", "PodStarting"), within=60)
+
+    def mended() -> bool:
+        return here.conditions("mpool", "llama")["PodsReady"][1] != "PoolNotApplied"
+
+    eventually(mended, within=60)

@@ -10,6 +10,7 @@ from cluster.control_plane.controller.resources import Resources
 from cluster.control_plane.controller.serverpods import (
     conditions,
     ended,
+    list_endpoint,
     pod_names,
     report,
     report_ready,
@@ -157,6 +158,7 @@ def test_every_state_of_a_pod_is_told_in_one_line(
         described = here.kubernetes.kubectl("describe", "mpool", "llama", "-n", namespace)
         assert re.search(state.told, described), described
     report_ready(here, pod, "10.1.2.3")
+    list_endpoint(here, "llama")
     here.expect(
         "mpool", "llama",
         PodsReady=("True", "PodsReady"), Ready=("True", "EndpointsReady"),
@@ -191,6 +193,7 @@ def test_pods_that_a_quota_refuses(
     # One is there, and serves.
     (pod,) = pod_names(here, "llama")
     report_ready(here, pod, "10.1.2.4")
+    list_endpoint(here, "llama")
     here.expect(
         "mpool", "llama",
         PodsReady=("False", "PodsNotCreated"), Ready=("True", "EndpointsReady"),
@@ -228,6 +231,7 @@ def test_a_rollout_that_gets_stuck(
     here.apply(vllm_pool("llama"))
     (old,) = pod_names(here, "llama")
     report_ready(here, old, "10.1.2.5")
+    list_endpoint(here, "llama")
     here.expect("mpool", "llama", PodsReady=("True", "PodsReady"))
 
     # The image of the new version does not exist; the old one serves on.
@@ -280,6 +284,7 @@ def test_a_new_leader_writes_nothing_about_pools_as_they_are(
     here.apply(vllm_pool("good"), vllm_pool("bad"))
     (good,), (bad,) = pod_names(here, "good"), pod_names(here, "bad")
     report_ready(here, good, "10.1.2.6")
+    list_endpoint(here, "good")
     report(here, bad, **with_container(waiting("ErrImagePull", "no such image")))
     here.expect("mpool", "good", within=60, Ready=("True", "EndpointsReady"))
     here.expect("mpool", "bad", within=60, Ready=("False", "ImagePullFailed"))

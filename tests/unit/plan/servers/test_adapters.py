@@ -29,10 +29,11 @@ def pod(
     container: str = "one",
     noted: str = "one",
     ready: bool = True,
+    takes: bool = True,
 ) -> AdapterPod:
     loaded = loaded or {}
     noted = noted if loaded else ""
-    return AdapterPod("10.0.0.1", ready, container, noted, loaded, frozenset(labelled or ()))
+    return AdapterPod("10.0.0.1", ready, container, takes, noted, loaded, frozenset(labelled or ()))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def pod(
         (pod({"a": "/a"}, {"a"}, container="two"), {"a": "/a"}, NONE, Step("forget", ("a",))),
         (pod({"a": "/a"}, {"a"}, container=""), {"a": "/a"}, NONE, Step("forget", ("a",))),
         (pod({"a": "/a"}, container="two", ready=False), {}, NONE, Step("forget", ())),
+        # Of before there were adapters: it is about to be replaced.
+        (pod(takes=False), {"a": "/a"}, NONE, None),
         # Not ready: vLLM cannot be asked.
         (pod(ready=False), {"a": "/a"}, NONE, None),
         (pod({"a": "/a"}, {"a"}, ready=False), {}, NONE, None),
@@ -84,7 +87,7 @@ def test_what_is_marked_reads_back() -> None:
         }
     )
     assert found == AdapterPod(
-        "10.0.0.1", True, "containerd://one", "containerd://one", {"a": "/a"}, frozenset("a")
+        "10.0.0.1", True, "containerd://one", True, "containerd://one", {"a": "/a"}, frozenset("a")
     )
     assert found.usable == {"a"}
     assert marks("", {}, {})["annotations"] == {ANNOTATION: None}

@@ -11,7 +11,6 @@ from modelrouter.plan.servers.durations import (
     STEPS,
     duration_text,
     seconds_between,
-    until_next_step,
 )
 from modelrouter.plan.servers.scheduling import unschedulable
 
@@ -85,18 +84,6 @@ def test_time_is_told_in_coarse_steps() -> None:
     assert duration_text(10**7) == "for over 24 hours"
     texts = [duration_text(second) for second in range(2 * 24 * 3600)]
     assert len(set(texts)) == len(STEPS) + 1
-
-
-@pytest.mark.parametrize("seconds", [0, 59.5, 60, 601, 86_000])
-def test_the_next_look_is_when_the_text_changes(seconds: float) -> None:
-    wait = until_next_step(seconds)
-    assert wait is not None
-    assert duration_text(seconds) == duration_text(seconds + wait - 0.01)
-    assert duration_text(seconds) != duration_text(seconds + wait)
-
-
-def test_after_the_last_step_nothing_changes() -> None:
-    assert until_next_step(86_400) is None
 
 
 def test_times_of_kubernetes() -> None:
