@@ -36,13 +36,13 @@ from modelrouter.standalone.simulator.validation import check_chat
 async def answer_chat(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One chat request."""
     body = json_request(request, raw)
+    treatment = server.faults.next()
+    struck = await strike(server, request, treatment, stream=bool(body.get("stream")))
+    if struck is not None:
+        return struck
     check_chat(body)
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
-    treatment = server.faults.next()
-    struck = await strike(server, request, treatment, stream=stream)
-    if struck is not None:
-        return struck
     read = chat_prompt(body["messages"], body.get("tools"))
     (prompt,) = addressed([read], server.models.adapter(model), body)
     head = {

@@ -38,13 +38,13 @@ _DEFAULT_MAX_TOKENS = 16
 async def answer_completion(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One completion request, of one or several prompts."""
     body = json_request(request, raw)
+    treatment = server.faults.next()
+    struck = await strike(server, request, treatment, stream=bool(body.get("stream")))
+    if struck is not None:
+        return struck
     check_completion(body)
     model = server.models.resolve(body.get("model"))
     stream, options = streaming_of(body)
-    treatment = server.faults.next()
-    struck = await strike(server, request, treatment, stream=stream)
-    if struck is not None:
-        return struck
     prompts = addressed(text_prompts(body.get("prompt")), server.models.adapter(model), body)
     answers = [answer for prompt in prompts for answer in _answers(server, body, prompt)]
     head = {

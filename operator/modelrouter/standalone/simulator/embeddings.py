@@ -20,12 +20,12 @@ _MAX_DIMENSIONS = 16_384
 async def answer_embeddings(server: Server, request: web.Request, raw: bytes) -> web.StreamResponse:
     """One request for the vectors of one or several texts."""
     body = json_request(request, raw)
-    check_input(body)
-    model = server.models.resolve(body.get("model"))
     treatment = server.faults.next()
     struck = await strike(server, request, treatment, stream=False)
     if struck is not None:
         return struck
+    check_input(body)
+    model = server.models.resolve(body.get("model"))
     if body.get("messages"):
         prompts = [chat_prompt(body["messages"])]
     else:

@@ -1,6 +1,7 @@
 """Bodies that are not what they should be, refused as vLLM's web framework refuses them.
 
-This comes before all else that may be wrong with a request, an unknown model for example.
+This comes before all else that may be wrong with a request, an unknown model for example; only
+what is wrong with the server, by a plan of faults, comes before that.
 """
 
 from __future__ import annotations
