@@ -49,6 +49,15 @@ def test_the_next_pool_takes_over(rig: Rig, head_gap: float, gap: float) -> None
     assert (record.pool, record.attempts, record.failed_streams) == ("b", 2, ("a",))
 
 
+def test_the_time_to_the_first_byte_is_that_to_the_first_event(rig: Rig) -> None:
+    a = rig.backend("a", sse(*GOOD, DONE, head_gap=0.2, gap=0.1))
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    ask(rig, x_request_id="timed")
+    record = rig.record("timed")
+    assert record.first_byte_ms is not None
+    assert 190 < record.first_byte_ms < record.duration_ms - 250
+
+
 def test_every_attempt_is_looked_at(rig: Rig) -> None:
     first, second = (rig.backend(name, sse(DEAD, DONE)) for name in ("first", "second"))
     third = rig.backend("third", sse(*GOOD, DONE))

@@ -19,7 +19,7 @@ class RequestRecord(NamedTuple):
     """0 when the client left before there was an answer."""
     duration_ms: float
     first_byte_ms: float | None
-    """From the first byte of the request to the first one of the upstream's response."""
+    """From the first byte of the request to the first one of the answer to the client."""
     prompt_tokens: int | None
     completion_tokens: int | None
     failed_streams: tuple[str, ...] = ()

@@ -19,7 +19,8 @@ _FIELDS = (
     "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "%RESPONSE_CODE%",
     "%DURATION%",
-    "%RESPONSE_DURATION%",
+    # Of a stream, to its first event: the headers are held until then.
+    "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%",
     "%DYNAMIC_METADATA(usage:prompt_tokens)%",
     "%DYNAMIC_METADATA(usage:completion_tokens)%",
     FAILED_POOLS,
