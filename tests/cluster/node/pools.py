@@ -56,6 +56,8 @@ def model_pool(
         "imagePullPolicy": "IfNotPresent",
         "env": variables,
         "securityContext": RESTRICTED,
+        # Without, a busy machine lets them starve: their share of its CPUs would be the smallest.
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
         # As often as an image that starts in a second deserves.
         "startupProbe": {"periodSeconds": 1, "failureThreshold": 600},
         "readinessProbe": {"periodSeconds": 1},
