@@ -45,6 +45,7 @@ def server_facts(
     )
 
 
-def tells_time(pool: Key, children: PoolChildren) -> bool:
-    """Whether the pool's status tells how long something lasts: some pod is not ready."""
-    return any(not read_adapter_pod(pod).ready for pod in children.pods.of(pool))
+def tells_time(pool: Key, children: PoolChildren, now: datetime) -> bool:
+    """Whether the pool's status depends on the time: a pod is not ready, or only just is."""
+    pods = (read_server_pod(pod, now, "1s") for pod in children.pods.of(pool))
+    return any(pod is not None and (pod.fresh or not pod.ready) for pod in pods)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 
 import aiohttp
 import structlog
@@ -87,6 +88,7 @@ class Term:
         )
         self._pool_objects = PoolObjects(view.pool_children, writer, config, self.scaler)
         self._pool_problems: dict[Key, str] = {}
+        self._told_time: set[Key] = set()
         self._loader = AdapterLoader(
             view.pool_children.pods,
             self._adapters_wanted,
@@ -284,9 +286,13 @@ class Term:
         children = self._view.pool_children
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
+            now = datetime.now(UTC)
+            self._told_time, before = set(), self._told_time
             for pool in children.pods.parents():
-                if tells_time(pool, children):
-                    self.pool_changed(pool)
+                if tells_time(pool, children, now):
+                    self._told_time.add(pool)
+            for pool in self._told_time | before:
+                self.pool_changed(pool)
 
     async def _bring_pool_about(self, key: Key) -> float | None:
         pool = self._view.snapshot.pools.get(key)

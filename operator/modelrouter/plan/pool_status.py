@@ -11,6 +11,7 @@ from modelrouter.plan.facts import Counts, NamespaceFacts, RouterFacts, Subject
 from modelrouter.plan.pools import find_port, service_of
 from modelrouter.plan.references import resolve
 from modelrouter.plan.servers.facts import Servers
+from modelrouter.plan.servers.reading import POD_STARTING
 from modelrouter.plan.servers.verdict import (
     ADAPTERS_LOADED,
     PODS_READY,
@@ -167,7 +168,11 @@ def _servers_ready(
         text = "spec.vllm.replicas is 0, so no request is sent here; raise it"
         return no(SCALED_TO_ZERO, text)
     shown = _shown(pool, facts.known, counts)
-    if pods.holds or (shown is not None and shown.ready > 0):
+    if shown is not None and shown.ready > 0:
+        return None
+    if pods.holds and all(pod.fresh for pod in facts.servers.pods):
+        return no(POD_STARTING, "the pods have just become ready, and no router has seen it yet")
+    if pods.holds:
         return None
     return refs if refs.status == "False" else pods
 

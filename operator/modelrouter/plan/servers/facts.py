@@ -19,6 +19,8 @@ class ServerPod:
 
     name: str
     ready: bool
+    fresh: bool = False
+    """Ready for so short a time that routers need not have noticed."""
     trouble: Trouble | None = None
     """None: it is ready, or about to be."""
 

@@ -45,6 +45,7 @@ _NOT_STARTED = frozenset(
 _STOPPED_FROM_OUTSIDE = (137, 143)
 """Exit codes of a process that SIGKILL or SIGTERM has ended."""
 _BINDING_SECONDS = 60
+FRESH_SECONDS = 15
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: \w+: )?')
 _SECRET = re.compile(r'^secret "([^"]+)" not found|secrets? "([^"]+)" not found')
 _SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret (\S+)")
@@ -61,11 +62,12 @@ def read_server_pod(
         return None
     name, conditions = metadata["name"], _conditions(status)
     if conditions.get("Ready", {}).get("status") == "True":
-        return ServerPod(name, True)
+        since = conditions["Ready"].get("lastTransitionTime")
+        return ServerPod(name, True, seconds_between(since, now) < FRESH_SECONDS)
     look = _Look(name, metadata.get("namespace", ""), now, startup_timeout)
     claim = claim_phase if look.lasts(metadata) else ""
     trouble = look.at_scheduling(conditions, claim) or look.at_containers(status, conditions)
-    return ServerPod(name, False, trouble or look.starting(metadata, conditions))
+    return ServerPod(name, False, trouble=trouble or look.starting(metadata, conditions))
 
 
 class _Look:

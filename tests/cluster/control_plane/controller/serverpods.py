@@ -121,7 +121,7 @@ def report_ready(here: Resources, pod: str, address: str, container_id: str = "o
 
 
 def list_endpoint(here: Resources, pool: str) -> None:
-    """One ready endpoint of a pool, listed by hand: Kubernetes lists none of pods without a node."""
+    """One ready endpoint of a pool, listed by hand: Kubernetes lists no pod without a node."""
     here.apply(
         {
             "apiVersion": "discovery.k8s.io/v1",
