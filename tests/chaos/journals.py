@@ -26,6 +26,8 @@ class Visit:
     """One request at one server."""
 
     pod: str
+    pool: str
+    """The pod's."""
     started: float
     """Seconds since 1970."""
     ended: float | None
@@ -77,11 +79,12 @@ class Journals:
             except (OSError, ValueError):
                 continue  # Frozen, killed or not there yet.
             for entry in entries:
-                self._take(pod["metadata"]["name"], entry)
+                self._take(pod["metadata"], entry)
 
-    def _take(self, pod: str, entry: Object) -> None:
+    def _take(self, metadata: Object, entry: Object) -> None:
         headers = {name.lower(): value for name, value in entry["headers"]}
         completed = entry["status"] == 200 and not entry["client_gone"] and bool(entry["ended"])
-        visit = Visit(pod, entry["started"], entry["ended"], completed)
+        pod, pool = metadata["name"], metadata["labels"].get("modelrouter.dev/pool", "")
+        visit = Visit(pod, pool, entry["started"], entry["ended"], completed)
         found = self.visits.setdefault(headers.get("x-request-id", ""), {})
         found[pod, visit.started] = visit

@@ -113,7 +113,9 @@ def _killed_server(sample: Sample, seen: Sequence[Visit], kills: Sequence[Kill])
     """The kill that ended this stream."""
     if not sample.streamed or sample.outcome not in (Outcome.BROKEN, Outcome.ERROR_EVENT):
         return None
-    last = max(seen, key=lambda visit: visit.started, default=None)
+    # Attempts at other pools came before the one that began to answer.
+    there = [visit for visit in seen if visit.pool == sample.pool]
+    last = max(there, key=lambda visit: visit.started, default=None)
     for kill in kills:
         if kill.pool != sample.pool or not kill.pool:
             continue

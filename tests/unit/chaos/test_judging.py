@@ -22,7 +22,7 @@ def sample(outcome: Outcome = Outcome.RIGHT, **more: Any) -> Sample:
 
 
 def visit(pod: str, *, started: float = 99.0, completed: bool = False) -> Visit:
-    return Visit(pod, started, None, completed)
+    return Visit(pod, pod.partition("-")[0], started, None, completed)
 
 
 def test_right_answers_hold_and_none_at_all_do_not() -> None:
@@ -45,7 +45,11 @@ def test_a_part_of_an_answer_is_truncated_and_none_at_all_is_failed() -> None:
     assert judge([sample(Outcome.LOST, tokens=0)], {}, []).failed == 1
 
 
-@pytest.mark.parametrize("seen", [[visit("alpha-1")], []], ids=["journal", "pool"])
+@pytest.mark.parametrize(
+    "seen",
+    [[visit("alpha-1")], [], [visit("gamma-1")]],
+    ids=["journal", "pool", "tried-elsewhere-before"],
+)
 def test_a_stream_whose_server_was_killed_is_counted_apart(seen: list[Visit]) -> None:
     verdict = judge([sample(Outcome.BROKEN)], {"a": seen}, [SERVER])
     assert verdict.holds
