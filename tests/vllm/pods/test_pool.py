@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import openai
 import pytest
@@ -17,11 +14,13 @@ import pytest
 from cluster.control_plane.controller.waiting import eventually
 from cluster.node.pools import Pools
 from vllm.figures import note
+from vllm.overlay import CONTAINER
 from vllm.pods.pool import ADAPTER, DRAIN_SECONDS, MODEL, OTHER_ADAPTER, POOL, SERVED, adapter
 from vllm.pods.samples import server_address, tokens_of_routers, tokens_of_vllm
 from vllm.pods.starting import START_SECONDS, Start, all_ready
 from vllm.pods.streams import read_stream, streaming
 
+POD_LOGS = Path("/var/log/pods")
 DEPLOYMENT = f"deployment/model-pool-{POOL}"
 LONG = 9000
 """Tokens: a stream of half a minute, far longer than the seconds between the removal of a pod and
@@ -120,11 +119,10 @@ def test_adapters_come_and_go_on_the_running_server(pools: Pools, client: openai
     assert _container(pools) == container
 
 
-def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
-    (old,) = (pod["metadata"]["name"] for pod in pools.pods(POOL))
-    log = tmp_path / "vllm.log"
+def test_a_rolling_restart_cuts_no_stream(pools: Pools) -> None:
+    (old,) = _names_of(pools)
     wanted = [(MODEL, LONG), (MODEL, LONG), (ADAPTER, LONG), (ADAPTER, 1)]
-    with _followed(pools, old, log), streaming(pools.base_url, wanted) as streams:
+    with _opened_log(pools.pods(POOL)) as log, streaming(pools.base_url, wanted) as streams:
         eventually(lambda: streams.begun >= len(wanted), within=30)
         began = time.monotonic()
         pools.workloads.kubectl("rollout", "restart", DEPLOYMENT)
@@ -135,9 +133,10 @@ def test_a_rolling_restart_cuts_no_stream(pools: Pools, tmp_path: Path) -> None:
             lambda: old not in _names_of(pools, leaving=True), within=DRAIN_SECONDS + 60, every=0.5
         )
         gone = time.monotonic() - began
+        text = log.read()
         time.sleep(2)
     eventually(lambda: all_ready(pools), within=60)
-    whole, text = streams.whole, log.read_text(errors="replace")
+    whole = streams.whole
     long = sum(stream.tokens == LONG for stream in whole)
     note(
         f"rolling restart: the new pod took over after {replaced:.0f} s, the old one was gone "
@@ -162,17 +161,8 @@ def _names_of(pools: Pools, *, leaving: bool = False) -> set[str]:
     return {pod["metadata"]["name"] for pod in pools.pods(POOL, leaving=leaving)}
 
 
-@contextmanager
-def _followed(pools: Pools, pod: str, log: Path) -> Iterator[None]:
-    """Have a file with what a pod says, to its end."""
-    command = ["kubectl", "-n", pools.workloads.namespace, "logs", "--follow", pod]
-    with log.open("wb") as output:
-        following = subprocess.Popen(
-            command, env=pools.workloads.kubernetes.environment, stdout=output, stderr=output
-        )
-        try:
-            yield
-            following.wait(30)
-        finally:
-            following.kill()
-            following.wait()
+def _opened_log(pods: list[Any]) -> IO[str]:
+    """What a pod says, which is in a file of this machine; an open one outlasts its pod."""
+    (metadata,) = (pod["metadata"] for pod in pods)
+    folder = "_".join((metadata["namespace"], metadata["name"], metadata["uid"]))
+    return (POD_LOGS / folder / CONTAINER / "0.log").open(encoding="utf-8", errors="replace")
