@@ -29,6 +29,8 @@ def variables(real: RealVllm) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "OMP_NUM_THREADS": "1",
+        # By default each server ties itself to the machine's first core, where two of them meet.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
