@@ -32,7 +32,7 @@ test: $(READY) ## Run the unit and component tests
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages
-	@$(BIN)/python -m pytest -q --durations=15 tests/cluster/control_plane
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 tests/cluster/control_plane
 	@$(CLUSTER) --or-skip --run $${TMPDIR:-/tmp}/modelrouter-test-cluster with --node \
 	  $(BIN)/python -m pytest -q --durations=15 tests/cluster/node
 
