@@ -139,6 +139,15 @@ def test_servers_are_told_where_an_adapter_is(source: str, path: str) -> None:
     assert adapter_path(LoraAdapter(name="a", source=source)) == path
 
 
+def test_an_old_server_stays_while_a_new_one_loads_its_adapters() -> None:
+    def wait(vllm: Object) -> int:
+        deployment = of_kind(plan_pool_children(pool(vllm)), "Deployment")
+        return int(deployment["spec"].get("minReadySeconds", 0))
+
+    assert wait({"loraAdapters": [{"name": "a", "source": "hf://acme/a"}]}) > 10
+    assert wait({}) == 0
+
+
 def test_each_adapter_has_a_service_of_its_own_that_names_can_have() -> None:
     pools, adapters = ["p", "p" * 50, "a-b"], ["a", "A", "a.b", "a_b", "x" * 63]
     names = {adapter_service_name(one, other) for one in pools for other in adapters}

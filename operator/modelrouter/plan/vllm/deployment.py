@@ -13,6 +13,9 @@ from modelrouter.plan.vllm.times import startup_seconds
 _PULL_SECONDS = 600
 """What an image of some 10 GB may take to be pulled, before the model is loaded."""
 
+_ADAPTER_SECONDS = 15
+"""How long a new server is given to load its adapters before an old one goes."""
+
 
 def plan_deployment(pool: ModelPool, vllm: Vllm, replicas: int | None) -> Object:
     """The Deployment; see `plan_pool_children` for the number of replicas."""
@@ -24,6 +27,8 @@ def plan_deployment(pool: ModelPool, vllm: Vllm, replicas: int | None) -> Object
         "metadata": metadata(pool, child_name(name)),
         "spec": {
             **({} if number is None else {"replicas": number}),
+            # Adapters are loaded when a server is ready; until then only old ones have them.
+            **({"minReadySeconds": _ADAPTER_SECONDS} if vllm.lora_adapters else {}),
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": startup_seconds(vllm) + _PULL_SECONDS,
             "selector": {"matchLabels": pod_selector(name)},
