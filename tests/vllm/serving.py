@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.kubernetes.processes import end_with_parent
 from vllm.environment import RealVllm
 from vllm.overlay import variables
 
@@ -70,7 +71,8 @@ def _running(command: Sequence[str], more: dict[str, str], log: Path) -> Iterato
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # its processes end with it, whatever becomes of it
+            start_new_session=True,  # so that its processes end with it
+            preexec_fn=end_with_parent,
         )
         try:
             yield ModelServer(process, port, log, _await(process, port, log))
