@@ -126,6 +126,9 @@ async def serve(
             # One resource may be large, such as a route configuration with thousands of entries.
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
+            # Envoy pings every 10 s to notice an agent that hangs; gRPC takes more than a few
+            # pings in five minutes for an attack and ends the connection.
+            ("grpc.http2.max_ping_strikes", 0),
         ]
     )
     server.add_generic_rpc_handlers(tuple(handlers))

@@ -128,7 +128,7 @@ WALK = [
     ),
     State(
         "ProbeFailing",
-        "runs, but has not answered its readiness probe, GET /health, for over 2 minutes",
+        r"runs, but has not answered its readiness probe, GET /health, for over \d+ minutes",
         with_container(running(3000, started=True), ready_since=130),
     ),
 ]
