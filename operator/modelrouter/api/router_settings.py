@@ -60,9 +60,9 @@ class RouterSettings(StrictModel):
     )
     """CPU and memory of the agent."""
     envoy_resources: Resources = Resources(
-        requests={"cpu": "200m", "memory": "128Mi"}, limits={"memory": "512Mi"}
+        requests={"cpu": "200m", "memory": "128Mi"}, limits={"memory": "1Gi"}
     )
-    """CPU and memory of Envoy."""
+    """CPU and memory of Envoy. A pool takes about 0.6 MB of memory for each of its workers."""
     envoy_concurrency: Annotated[int, Field(ge=1, le=128)] | None = None
     """Envoy's worker threads. Default: one for each CPU of its limit, two without a limit."""
     log_level: LogLevel = "info"

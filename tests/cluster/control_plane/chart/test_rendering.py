@@ -230,7 +230,7 @@ def test_router_settings_reach_the_operator(kubernetes: Kubernetes, tmp_path: Pa
     # Maps are merged with the defaults, as helm does.
     assert said_again["agentResources"].pop("requests") == {"memory": "128Mi"}
     assert said_again["agentResources"] == {"limits": {"memory": "1Gi"}}
-    assert said_again["envoyResources"]["limits"] == {"cpu": "1500m", "memory": "512Mi"}
+    assert said_again["envoyResources"]["limits"] == {"cpu": "1500m", "memory": "1Gi"}
     for name in given.keys() - {"agentResources", "envoyResources"}:
         assert said_again[name] == given[name]
 
