@@ -26,6 +26,18 @@ class Resources:
         """Apply manifests."""
         self.kubernetes.apply(*(dict(obj) for obj in objects), namespace=self.namespace)
 
+    def limit(self, name: str, **hard: str) -> None:
+        """Make a ResourceQuota, and return when it is enforced."""
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ResourceQuota",
+                "metadata": {"name": name},
+                "spec": {"hard": hard},
+            }
+        )
+        eventually(lambda: self.get("resourcequota", name).get("status", {}).get("hard"))
+
     def delete(self, kind: str, name: str) -> None:
         """Delete one object, and wait until it is gone."""
         self.kubernetes.kubectl("delete", kind, name, "-n", self.namespace)

@@ -178,14 +178,7 @@ def test_pods_that_a_quota_refuses(
     operator: Operator, resources: Resources, installation: Installation
 ) -> None:
     here = resources
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "gpus"},
-        "spec": {"hard": {"requests.nvidia.com/gpu": "1"}},
-    }
-    here.apply(quota)
-    eventually(lambda: here.get("resourcequota", "gpus").get("status", {}).get("hard"))
+    here.limit("gpus", **{"requests.nvidia.com/gpu": "1"})
     here.apply(vllm_pool("llama", replicas=2))
     here.expect("mpool", "llama", within=60, PodsReady=("False", "PodsNotCreated"))
     message = here.message("mpool", "llama", "PodsReady")

@@ -265,14 +265,7 @@ def test_a_router_that_cannot_be_written_says_why_and_the_rest_is_written(
     operator: Operator, resources: Resources, namespace: str
 ) -> None:
     here = resources
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "none"},
-        "spec": {"hard": {"count/services": "0"}},
-    }
-    here.apply(quota)
-    eventually(lambda: here.get("resourcequota", "none").get("status", {}).get("hard"))
+    here.limit("none", **{"count/services": "0"})
     here.apply(pool("llama", "10.0.0.1:80", model="m"), route("chat", pools=["llama"]))
     here.expect("mroute", "chat", Programmed=("False", "RouterNotApplied"))
     assert "exceeded quota: none" in here.message("mroute", "chat", "Programmed")
