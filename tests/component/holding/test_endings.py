@@ -85,7 +85,8 @@ async def test_retries_and_failover_are_those_of_any_request(
 
 
 async def test_a_stream_that_breaks_never_looks_whole(pair: Pair, late: Simulator) -> None:
-    await late.fault(mode="cut_stream", fail_rate=1, after_tokens=2)
+    # Slow enough that the first tokens come before the cut, and not in one read with it.
+    await late.fault(mode="cut_stream", fail_rate=1, after_tokens=2, per_token_ms=100)
     await pair.apply(AT_ZERO, **ONE_POOL)
     got = b""
     body = {**BODY, "stream": True}

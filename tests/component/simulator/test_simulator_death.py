@@ -64,6 +64,8 @@ async def test_all_open_requests_share_the_death(start):
         streamed = asyncio.create_task(client.post(url, json=endless))
         whole = asyncio.create_task(client.post(url, json={**endless, "stream": False}))
         await asyncio.to_thread(server.wait_for, "vllm:num_requests_running", 2)
+        # The stream has begun; the other answer says of its tokens at its end only.
+        await asyncio.to_thread(server.wait_for, "vllm:time_to_first_token_seconds_count", 1)
         queued = asyncio.create_task(client.post(url, json=endless))
         await asyncio.to_thread(server.wait_for, "vllm:num_requests_waiting", 1)
         server.fault(mode="engine_death")

@@ -119,7 +119,9 @@ async def test_requests_in_one_go(router: Router) -> None:
     """Pipelined requests are answered in their order, also when one of them is refused."""
     unknown = with_length(BODY.replace(b"chat", b"nobody"))
     last = HEAD + b"connection: close\r\n" + with_length()
-    received = await exchange(router, HEAD + with_length() + HEAD + unknown + last)
+    received = await exchange(
+        router, HEAD + with_length() + HEAD + unknown + last, half_close=False
+    )
     assert [status for status, _, _ in answers(received)] == [200, 404, 200]
 
 

@@ -12,6 +12,7 @@ import pytest
 from component.router.client.answers import CHAT, HELLO
 from component.router.client.conftest import Serve, Servers
 from component.router.rig import Rig, Router, pool, route
+from modelrouter.router.decisions.replies import SHARED_MS
 
 
 def rule(name: str, target: str, **match: Any) -> dict[str, Any]:
@@ -161,7 +162,10 @@ async def test_data_classes(http: httpx.AsyncClient, servers: Servers) -> None:
 
 
 async def test_edits_take_effect_at_once(own_rig: Rig, servers: Servers) -> None:
-    """Requests that are under way while rules change are served by the one or the other."""
+    """Requests that are under way while rules change are served by the one or the other.
+
+    What was decided just before the change is shared by requests alike until its time is over.
+    """
     first, second, _ = servers
     pools = [pool("first", first), pool("second", second)]
 
@@ -181,6 +185,7 @@ async def test_edits_take_effect_at_once(own_rig: Rig, servers: Servers) -> None
         for target in ("second", "first", "second"):
             await asyncio.sleep(0.1)
             await router.apply(*pools, chat(target))
+            await asyncio.sleep(SHARED_MS / 1000)
             assert (await placed(http, "edited"))[0] == target
         stop.set()
         await asyncio.gather(*asking)
