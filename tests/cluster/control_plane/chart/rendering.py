@@ -44,6 +44,7 @@ TOGGLES: dict[str, Object] = {
             "enabled": True,
             "apiServerPorts": [8443],
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "egress": [{"ports": [{"port": 9090}]}],
         },
     },
     "one-pod": {"operator": {"replicas": 1, "podDisruptionBudget": {"enabled": False}}},

@@ -279,6 +279,21 @@ def test_monitors_and_policies_find_the_pods_of_routers(
     assert selector.items() <= pool_labels("llama").items()
 
 
+def test_what_an_installation_lets_the_operator_reach_is_added_to_the_rest(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    def egress(**policy: Any) -> list[Any]:
+        objects = render(kubernetes, {"networkPolicy": {"enabled": True, **policy}}, tmp_path)
+        found: list[Any] = the(objects, "NetworkPolicy")["spec"]["egress"]
+        return found
+
+    prometheus = {
+        "ports": [{"port": 9090}],
+        "to": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+    }
+    assert egress(egress=[prometheus]) == [*egress(), prometheus]
+
+
 def test_keda_is_allowed_and_told_the_operators_address_only_where_it_is_enabled(
     kubernetes: Kubernetes, tmp_path: Path, default_objects: list[Object]
 ) -> None:
