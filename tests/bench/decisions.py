@@ -33,7 +33,7 @@ from modelrouter.router.envoy.settings import EnvoySettings
 CHUNK = 65536
 _LOGGED = {
     "%RESP(X-MR-ROUTE)%": MODEL,
-    "%RESP(X-MR-REASON)%": "rule default",
+    "%RESP(X-MR-REASON)%": "rule:default; stable",
     "%UPSTREAM_CLUSTER%": f"{MODEL}-first",
     "%UPSTREAM_REQUEST_ATTEMPT_COUNT%": "1",
     "%RESPONSE_CODE%": "200",

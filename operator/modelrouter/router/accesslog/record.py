@@ -24,3 +24,5 @@ class RequestRecord(NamedTuple):
     completion_tokens: int | None
     failed_streams: tuple[str, ...] = ()
     """The pools of the attempts whose streams began with an error."""
+    flags: str = ""
+    """Envoy's response flags, separated by commas; empty if there was nothing to say."""

@@ -5,6 +5,8 @@ Only what is counted is in it; Envoy and the agent both pay for every field of e
 
 from __future__ import annotations
 
+from sys import intern
+
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy.first_event import FAILED_POOLS
 
@@ -24,6 +26,8 @@ _FIELDS = (
     "%DYNAMIC_METADATA(usage:prompt_tokens)%",
     "%DYNAMIC_METADATA(usage:completion_tokens)%",
     FAILED_POOLS,
+    # Why an answer ended before its time, if it did.
+    "%RESPONSE_FLAGS%",
 )
 LINE_FORMAT = SEPARATOR.join(_FIELDS) + "\n"
 _ABSENT = "-"
@@ -36,13 +40,14 @@ def read_line(line: str) -> RequestRecord:
     """One line, without its end. Raises `ValueError` for what is no line of this log."""
     (
         request_id, route, reason, pool, attempts, status, duration, first_byte, prompt, completion,
-        failed,
+        failed, flags,
     ) = line.split(SEPARATOR)  # fmt: skip
     return RequestRecord(
         request_id,
-        "" if route == _ABSENT else route,
-        "" if reason == _ABSENT else reason,
-        "" if pool == _ABSENT else pool,
+        # Interned: these are kept for long with some of the requests, and looked up for all.
+        "" if route == _ABSENT else intern(route),
+        "" if reason == _ABSENT else intern(reason),
+        "" if pool == _ABSENT else intern(pool),
         int(attempts),
         int(status),
         float(duration),
@@ -50,4 +55,5 @@ def read_line(line: str) -> RequestRecord:
         None if prompt == _ABSENT else int(float(prompt)),
         None if completion == _ABSENT else int(float(completion)),
         () if failed == _ABSENT else tuple(failed.split(",")),
+        "" if flags == _ABSENT else flags,
     )
