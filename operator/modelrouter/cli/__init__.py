@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from modelrouter.cli import canary
+
 app = typer.Typer(
     name="modelrouter",
     help="Route OpenAI-compatible traffic between pools of models.",
@@ -15,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(canary.app)
 
 Files = Annotated[
     list[Path],

@@ -1,0 +1,1 @@
+"""Canaries: what is measured, how it is judged, and what follows."""
