@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from modelrouter.api.canary_analysis import CanaryAnalysis, HardLimit
+from modelrouter.api.canary_status import AnalysisOutcome, CheckResult, CheckStatus
 from modelrouter.plan.canary.measurement import Measurement
-
-if TYPE_CHECKING:
-    from modelrouter.api.canary import Analysis, HardLimit
-
-
-class Outcome(StrEnum):
-    """Of one check, or of all of them."""
-
-    PASS = "Pass"
-    FAIL = "Fail"
-    INCONCLUSIVE = "Inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +15,40 @@ class CheckOutcome:
     """How one check went."""
 
     name: str
-    outcome: Outcome
+    bound: str
+    """The check's bound, such as `maxRatioToStable 1.2`."""
+    outcome: CheckResult
     value: float | None = None
     """The candidate's figure: rates from 0 to 1, durations in seconds. None: there is none."""
     stable: float | None = None
     """The stable pool's."""
-    bound: float | None = None
-    """The limit that the candidate's figure was held against: of a ratio, times `stable`."""
     message: str = ""
     """Why it did not pass."""
+
+    @property
+    def status(self) -> CheckStatus:
+        """As `status.canary.checks` has it."""
+        return CheckStatus(
+            name=self.name,
+            value=_text(self.value),
+            stable=_text(self.stable),
+            bound=self.bound,
+            outcome=self.outcome,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """How an analysis went."""
 
-    outcome: Outcome
+    outcome: AnalysisOutcome
     checks: tuple[CheckOutcome, ...] = ()
     message: str = ""
     """Of those checks that did not pass, why."""
 
 
 def judge(
-    analysis: Analysis,
+    analysis: CanaryAnalysis,
     stable: Measurement,
     candidate: Measurement,
     custom: Mapping[str, tuple[float | None, float | None]],
@@ -71,3 +71,7 @@ def breach(hard_limits: Sequence[HardLimit], recent: Mapping[int, Measurement]) 
     `recent` has the candidate's measurement by the window's seconds.
     """
     raise NotImplementedError
+
+
+def _text(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.4g}"
