@@ -26,6 +26,8 @@ _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][
 _HOST = rf"({_DNS_NAME}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
 _ADDRESS = rf"^{_HOST}:{_PORT}$"
 _BASE_URL = rf"^https?://{_HOST}(:{_PORT})?(/[!-~]*)?$"
+_HTTP_URL = rf"^https?://{_HOST}(:{_PORT})?(/[!\"$-~]*)?$"
+_HTTP_URL_RULE = "write a URL such as http://checks.ci:8080/canary, without user and fragment"
 _BASE_URL_RULE = "write a URL such as https://api.openai.com/v1"
 _URL_PARTS_RULE = "a base URL has no query, fragment or user; keys belong in a Secret"
 _ADDRESS_RULE = "write host:port, such as 10.0.0.7:8000 or [fd00::7]:8000"
@@ -105,6 +107,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    if not re.fullmatch(_HTTP_URL, text):
+        raise ValueError(_HTTP_URL_RULE)
+    return text
+
+
 def _base_url(text: str) -> str:
     if any(mark in text for mark in "?#@"):
         raise ValueError(_URL_PARTS_RULE)
@@ -121,6 +129,21 @@ PositiveDuration = Annotated[
     Cel("!self.matches('^[0hms]+$')", _POSITIVE_RULE),
 ]
 """A Go-style duration longer than zero: `250ms`, `30s`, `10m`, `1h30m`."""
+
+
+def duration_between(least: str, most: str) -> tuple[AfterValidator, Cel]:
+    """`Annotated` metadata of a `PositiveDuration`: it is this short at least and so long at most,
+    both ends included."""
+    rule = f"a duration here lies between {least} and {most}"
+
+    def check(text: str) -> str:
+        if not milliseconds(least) <= milliseconds(text) <= milliseconds(most):
+            raise ValueError(rule)
+        return text
+
+    bounds = f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
+    return AfterValidator(check), Cel(bounds, rule)
+
 
 DecimalText = Annotated[str, BeforeValidator(_decimal), Matching(_DECIMAL, _DECIMAL_RULE, 19)]
 """A non-negative decimal number, written as a string so that no float rounding changes it."""
@@ -150,3 +173,11 @@ BaseUrl = Annotated[
     Cel("!self.matches('[?#@]')", _URL_PARTS_RULE),
 ]
 """The URL that paths are appended to, without a slash at its end."""
+
+HttpUrl = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_http_url),
+    Matching(_HTTP_URL, _HTTP_URL_RULE, 1024),
+]
+"""A URL that is asked as it is written."""

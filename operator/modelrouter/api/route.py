@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, UNIQUE, Cel, Matching, checked_by, keyed_by
+from modelrouter.api.canary import CANARY_RULES, Canary, check_canary
 from modelrouter.api.failover import NO_FAILOVER, Failover, Percent
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName
-from modelrouter.api.pool import Feature
 from modelrouter.api.pool_name import PoolName, pool_of
 from modelrouter.api.quantities import PositiveDuration
+from modelrouter.api.rule import HeaderName, ModelName, Rule, first_duplicate
+from modelrouter.api.shadow import SHADOW_RULES, check_models
 from modelrouter.api.strictness import StrictModel, invalid
-
-_HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
-HeaderName = Annotated[
-    str,
-    Field(pattern=_HEADER_NAME, max_length=256),
-    AfterValidator(str.lower),
-    Matching(_HEADER_NAME, "write a header's name such as x-team", 256),
-]
-"""An HTTP header's name; case does not matter."""
-
-_MODEL_NAME = r"^[^ \t\n\v\f\r,]+$"
-ModelName = Annotated[
-    str,
-    Field(max_length=256, pattern=_MODEL_NAME),
-    Matching(_MODEL_NAME, "a model's name has no white space and no comma", 256),
-]
-"""A virtual model: what clients put in `model`. Any text without white space or comma."""
 
 
 class StickyBy(StrEnum):
@@ -39,150 +23,6 @@ class StickyBy(StrEnum):
 
     SESSION = "Session"
     PREFIX = "Prefix"
-
-
-HeaderText = Annotated[str, Field(max_length=1024)]
-
-
-class HeaderMatch(StrictModel):
-    """A condition on one request header. Exactly one of `exact`, `prefix`, `regex`."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Cel(
-                "[has(self.exact), has(self.prefix), has(self.regex)].filter(given, given).size()"
-                " == 1",
-                "exactly one of exact, prefix and regex is needed",
-            ),
-            Cel(
-                "!self.name.lowerAscii().startsWith('x-mr-') && "
-                "!self.name.lowerAscii().startsWith('x-envoy-')",
-                "headers x-mr-… and x-envoy-… are removed from requests and can never match",
-                at=".name",
-            ),
-        )
-    )
-
-    name: HeaderName
-    """The header's name."""
-    exact: HeaderText | None = None
-    """The header has this value."""
-    prefix: HeaderText | None = None
-    """The header's value begins with this."""
-    regex: HeaderText | None = None
-    """The whole value matches this regular expression (Python's syntax)."""
-
-    @model_validator(mode="after")
-    def _has_one_condition(self) -> Self:
-        given = [kind for kind in ("exact", "prefix", "regex") if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError("exactly one of exact, prefix and regex is needed")
-        if self.regex is not None:
-            try:
-                re.compile(self.regex)
-            except re.error as error:
-                message = f"{self.regex!r} is not a regular expression: {error}"
-                raise invalid("regex", message) from None
-        if self.name.startswith(("x-mr-", "x-envoy-")):
-            raise invalid("name", f"{self.name} is removed from requests and can never match")
-        return self
-
-
-class TokenRange(StrictModel):
-    """A range of estimated prompt tokens, both ends included."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Cel("has(self.min) || has(self.max)", "give min, max or both"),
-            Cel(
-                "!has(self.min) || !has(self.max) || self.min <= self.max",
-                "min is larger than max",
-            ),
-        )
-    )
-
-    min: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
-    """At least this many."""
-    max: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
-    """At most this many."""
-
-    @model_validator(mode="after")
-    def _is_not_empty(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is larger than max {self.max}")
-        return self
-
-
-class RuleMatch(StrictModel):
-    """Conditions on a request. All that are given must hold."""
-
-    headers: Annotated[list[HeaderMatch], Field(max_length=16), LIST_OF_ONE_OWNER] = []
-    """Conditions on request headers; all must hold."""
-    models: Annotated[list[ModelName], Field(max_length=64), LIST_OF_ONE_OWNER] = []
-    """The requested model is one of these."""
-    prompt_tokens: TokenRange | None = None
-    """The estimated number of prompt tokens lies in this range."""
-    features: Annotated[list[Feature], Field(max_length=16), LIST_OF_ONE_OWNER] = []
-    """The request needs all of these: `tools`, `jsonSchema`, `images`."""
-    data_classes: Annotated[list[ObjectName], Field(max_length=32), LIST_OF_ONE_OWNER] = []
-    """The request's header `x-data-class` names one of these."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether every request matches."""
-        return not (
-            self.headers
-            or self.models
-            or self.prompt_tokens is not None
-            or self.features
-            or self.data_classes
-        )
-
-
-class Target(StrictModel):
-    """A pool and its share of a rule's requests."""
-
-    pool: PoolName
-    """A pool in `pools`, or an adapter there."""
-    weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
-    """Share of requests, relative to the other targets of the rule. 0: none."""
-
-
-class Rule(StrictModel):
-    """Where requests that match go."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Cel(
-                "self.targets.exists(target, target.weight > 0)",
-                "at least one weight must be above 0",
-                at=".targets",
-            )
-        )
-    )
-
-    name: ObjectName
-    """Name of the rule, unique in the route; it appears in `x-mr-reason`."""
-    match: RuleMatch = RuleMatch()
-    """Which requests. Without conditions: all."""
-    targets: Annotated[list[Target], Field(min_length=1, max_length=32), keyed_by("pool")]
-    """Pools that share the requests by weight."""
-    failover: Failover = Field(default=None, validate_default=False)
-    """Pools that take over when the chosen one fails, instead of the route's `failover`.
-    `[None]`: the request never leaves the pool that was chosen."""
-    min_healthy_percent: Percent | None = None
-    """Instead of the route's `minHealthyPercent`."""
-
-    @model_validator(mode="after")
-    def _weights_are_not_all_zero(self) -> Self:
-        if all(target.weight == 0 for target in self.targets):
-            raise invalid("targets", "at least one weight must be above 0")
-        duplicate = first_duplicate([target.pool for target in self.targets])
-        if duplicate:
-            raise invalid("targets", f"pool {duplicate} is listed twice; add the weights up")
-        return self
 
 
 _TRIGGER = r"^(connect-failure|reset|5xx|[45][0-9][0-9])$"
@@ -266,8 +106,8 @@ class ModelRouteSpec(StrictModel):
                 at=".rules",
             ),
             Cel(
-                "!has(self.rules) || self.rules.all(rule, !has(rule.match) || "
-                "!has(rule.match.models) || "
+                "!has(self.rules) || has(self.shadowOf) || !has(self.models) || "
+                "self.rules.all(rule, !has(rule.match) || !has(rule.match.models) || "
                 "rule.match.models.all(model, model in self.models))",
                 "a rule matches a model that is not in models; add it there",
                 "'rule %s matches a model that is not in models, so it could never match; "
@@ -276,14 +116,21 @@ class ModelRouteSpec(StrictModel):
                 "!rule.match.models.all(model, model in self.models))[0].name])",
                 at=".rules",
             ),
+            *SHADOW_RULES,
+            *CANARY_RULES,
         )
     )
 
     router: RouterName = "default"
     """The router that serves this route. Routes of one namespace that name the same router share
     its deployment."""
-    models: Annotated[list[ModelName], Field(min_length=1, max_length=64), UNIQUE]
-    """Virtual model names: what clients put in `model`."""
+    shadow_of: ObjectName | None = None
+    """The name of another ModelRoute of the same router. This one then serves no requests: its
+    policy decides each request for that route as well, without effect, and metrics tell where it
+    would have sent them. To try a policy out on real traffic before it takes over."""
+    models: Annotated[list[ModelName], Field(max_length=64), UNIQUE] = []
+    """Virtual model names: what clients put in `model`. At least one, except with `shadowOf`,
+    which claims none."""
     pools: Annotated[
         list[PoolName],
         Field(min_length=1, max_length=64),
@@ -311,9 +158,13 @@ class ModelRouteSpec(StrictModel):
     """How long requests may take."""
     sticky: Sticky | None = None
     """Which requests stay together. Default: each request is placed by itself."""
+    canary: Canary | None = None
+    """Moves a rule's requests from one of its pools to another, step by step, as long as the other
+    one proves itself."""
 
     @model_validator(mode="after")
     def _stays_within_pools(self) -> Self:
+        check_models(self.models, self.shadow_of)
         for what, names in (
             ("pools", self.pools),
             ("models", self.models),
@@ -327,12 +178,16 @@ class ModelRouteSpec(StrictModel):
                 self._check_allowed(f"rules[{index}].targets[{position}].pool", [target.pool])
             self._check_allowed(f"rules[{index}].failover", rule.failover)
             for model in rule.match.models:
-                if model not in self.models:
+                if model not in self.models and self.shadow_of is None:
                     raise invalid(
                         f"rules[{index}].match.models",
                         f"{model} is not in models, so the rule could never match; "
                         f"add it to models or remove it here",
                     )
+        if self.canary is not None:
+            if self.shadow_of is not None:
+                raise invalid("canary", "a route with shadowOf serves no requests; take canary out")
+            check_canary(self.canary, self.rules, self.pools, self.models)
         return self
 
     @property
@@ -354,13 +209,3 @@ class ModelRoute(StrictModel):
     metadata: ObjectMeta
     spec: ModelRouteSpec
     status: dict[str, Any] | None = None
-
-
-def first_duplicate(names: list[str]) -> str | None:
-    """The first name that stands in the list for a second time."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

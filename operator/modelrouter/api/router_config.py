@@ -125,6 +125,8 @@ class Conditions(StrictModel):
     max_prompt_tokens: int | None = None
     features: list[Feature] = []
     data_classes: list[str] = []
+    segment_data_classes: list[str] = []
+    """The request names one of these, too: a canary is limited to them."""
 
 
 class WeightedPool(StrictModel):
@@ -144,6 +146,9 @@ class RuleConfig(StrictModel):
     """Pools that take over, in order; empty: the request stays in the chosen pool."""
     min_healthy_percent: int = 0
     """Share of a pool's endpoints below which the next pool takes a part of its requests."""
+    segment: bool = False
+    """Whether these are the requests that a canary is limited to; the rest of the rule follows
+    under the same name."""
 
 
 class RetryConfig(StrictModel):
@@ -170,6 +175,31 @@ class Fallthrough(StrictModel):
     """True: answer 503 instead, because the policy cannot be kept without the agent."""
 
 
+class CanaryConfig(StrictModel):
+    """A canary that runs: its sides are told apart in decisions, and measured."""
+
+    id: str
+    """Changes when it begins anew with other pools, another rule or other requests."""
+    rule: str
+    """The rule that is split: the first of this name."""
+    stable: str
+    """The pool that requests are taken from."""
+    candidate: str
+    """The pool that gets them."""
+
+
+class MirrorConfig(StrictModel):
+    """Where copies of a route's requests go."""
+
+    pool: str
+    rule: str | None = None
+    """Only requests that rules of this name place."""
+    percent: int = 100
+    compare: bool = False
+    evaluator: str | None = None
+    """The pool that is asked which of two answers is better."""
+
+
 class RouteConfig(StrictModel):
     """A route with its references resolved."""
 
@@ -182,6 +212,11 @@ class RouteConfig(StrictModel):
     idle_timeout_ms: int
     sticky: StickyConfig | None = None
     fallthrough: Fallthrough
+    mirror: MirrorConfig | None = None
+    canary: CanaryConfig | None = None
+    """None: no canary runs here."""
+    shadow_of: str | None = None
+    """The route whose requests this one decides without effect; it has no models then."""
 
 
 class RouterConfig(StrictModel):

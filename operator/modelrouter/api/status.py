@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modelrouter.api.admission import LIST_OF_ONE_OWNER, keyed_by
+from modelrouter.api.canary_status import CanaryStatus
 from modelrouter.api.metadata import ObjectName
 from modelrouter.api.pool import Source
 from modelrouter.api.pool_name import PoolName
@@ -97,6 +98,8 @@ class TrafficShare(StrictModel):
     """The pool, or `pool/adapter`."""
     weight: Annotated[int, Field(ge=0)]
     """Weight relative to the other targets of the rule."""
+    segment: bool = False
+    """Whether this is about the rule's requests that a canary is limited to by its `match`."""
 
 
 class ModelRouteStatus(StrictModel):
@@ -108,6 +111,8 @@ class ModelRouteStatus(StrictModel):
     """Base URL for clients in the cluster."""
     traffic: Annotated[list[TrafficShare], Field(max_length=2048), LIST_OF_ONE_OWNER] = []
     """The weights in force."""
+    canary: CanaryStatus | None = None
+    """How far the canary got."""
     conditions: Conditions = []
     """`Accepted`, `ResolvedRefs` and `Programmed` say how far the route got, `Ready` whether
     requests can be served."""

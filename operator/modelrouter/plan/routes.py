@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modelrouter.api.failover import NO_FAILOVER
 from modelrouter.api.quantities import milliseconds
-from modelrouter.api.route import ModelRouteSpec, Rule, RuleMatch
+from modelrouter.api.route import ModelRouteSpec
 from modelrouter.api.router_config import (
     Conditions,
     Fallthrough,
@@ -17,9 +17,7 @@ from modelrouter.api.router_config import (
     StickyConfig,
     WeightedPool,
 )
-
-IMPLICIT_RULE = "pools"
-"""Name of the rule added at the end of every route: its pools in their order."""
+from modelrouter.api.rule import IMPLICIT_RULE, Rule, RuleMatch
 
 
 def plan_route(
@@ -57,7 +55,10 @@ def plan_route(
         request_timeout_ms=milliseconds(spec.timeout.request),
         idle_timeout_ms=milliseconds(spec.timeout.idle),
         sticky=StickyConfig(by=spec.sticky.by, header=spec.sticky.header) if spec.sticky else None,
-        fallthrough=plan_fallthrough(spec, rules),
+        fallthrough=Fallthrough(pools=[], closed=True)
+        if spec.shadow_of is not None
+        else plan_fallthrough(spec, rules),
+        shadow_of=spec.shadow_of,
     )
 
 
