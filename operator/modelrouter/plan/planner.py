@@ -18,6 +18,7 @@ from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.plan.facts import ServiceFacts, ServicePort
 from modelrouter.plan.pools import has_adapter, plan_pool
 from modelrouter.plan.routes import plan_route
+from modelrouter.plan.shadowing import Shadowing, find_shadowed
 from modelrouter.plan.shards import digest, entry, pool_key, route_key, version_of
 
 Addresses = Mapping[str, Sequence[str]]
@@ -37,6 +38,8 @@ class RouteOutcome:
     """Models that an older route serves, with the name of that route."""
     missing_pools: tuple[str, ...] = ()
     """Pools and adapters that it names and that do not exist, or cannot be used."""
+    shadowing: Shadowing | None = None
+    """What it is the shadow of; None: it is no shadow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +146,21 @@ class RouterPlanner:
         planned: dict[str, _Planned[RouteConfig]] = {}
         outcomes: dict[str, RouteOutcome] = {}
         for name, route in sorted(routes.items()):
-            models = tuple(model for model in route.spec.models if winners[model] == name)
+            shadowing = find_shadowed(route.spec, routes)
+            models: tuple[str, ...] = ()
+            if shadowing is None:
+                models = tuple(model for model in route.spec.models if winners[model] == name)
             there = tuple(pool for pool in route.spec.pools if pool in self._pools)
             known = self._routes.get(name)
-            if known is None or not known.holds(route, (models, there)):
-                config = plan_route(route.spec, there, models) if models else None
+            if not models and shadowing is not Shadowing.FOUND:
+                known = None
+            elif known is None or not known.holds(route, (models, there)):
+                config = plan_route(route.spec, there, models)
                 known = _planned(route, (models, there), config) if config is not None else None
             if known is not None:
                 planned[name] = known
             config = known.config if known is not None else None
-            outcome = self._outcome(route, config, models, there, winners)
+            outcome = self._outcome(route, config, models, there, winners, shadowing)
             before = self._outcomes.get(name)
             unchanged = before is not None and before.config is config and before == outcome
             outcomes[name] = before if before is not None and unchanged else outcome
@@ -165,14 +173,15 @@ class RouterPlanner:
         models: tuple[str, ...],
         there: tuple[str, ...],
         winners: Mapping[str, str],
+        shadowing: Shadowing | None,
     ) -> RouteOutcome:
         conflicts: dict[str, str] = {}
         missing: tuple[str, ...] = ()
-        if len(models) < len(route.spec.models):
+        if shadowing is None and len(models) < len(route.spec.models):
             conflicts = {m: winners[m] for m in route.spec.models if m not in models}
         if len(there) < len(route.spec.pools):
             missing = tuple(pool for pool in route.spec.pools if pool not in there)
-        return RouteOutcome(config, models, conflicts, missing)
+        return RouteOutcome(config, models, conflicts, missing, shadowing)
 
 
 def _is_there(name: str, pools: Mapping[str, ModelPool]) -> bool:
@@ -197,6 +206,6 @@ def _winners(routes: Mapping[str, ModelRoute]) -> dict[str, str]:
     )
     winners: dict[str, str] = {}
     for name, route in by_age:
-        for model in route.spec.models:
+        for model in route.spec.models if route.spec.shadow_of is None else ():
             winners.setdefault(model, name)
     return winners

@@ -10,6 +10,7 @@ from modelrouter.api.pool_name import adapter_of, pool_of
 from modelrouter.api.problems import Problem
 from modelrouter.api.router_config import RouterConfig, content_version
 from modelrouter.plan.planner import PlannedRoutes, RouterPlanner
+from modelrouter.plan.shadowing import shadow_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,13 @@ def _check_routes(
 ) -> None:
     for name, outcome in planned.outcomes.items():
         spec = manifests.routes[namespace, name].spec
+        location: tuple[int | str, ...]
         for model, winner in outcome.conflicts.items():
             text = f"{model} is already served by ModelRoute {namespace}/{winner}"
-            location: tuple[int | str, ...] = ("spec", "models", spec.models.index(model))
+            location = ("spec", "models", spec.models.index(model))
+            problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
+        if text := shadow_problem(spec, namespace, outcome.shadowing):
+            location = ("spec", "shadowOf")
             problems.append(manifests.locate("ModelRoute", (namespace, name), location, text))
         for pool in outcome.missing_pools:
             text = f"there is no ModelPool {namespace}/{pool_of(pool)}; apply it, or remove it here"

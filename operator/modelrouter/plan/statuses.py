@@ -17,6 +17,7 @@ from modelrouter.plan.planner import RouteOutcome
 from modelrouter.plan.pool_status import PoolFacts, invalid_spec, observed, pool_status
 from modelrouter.plan.pools import has_adapter
 from modelrouter.plan.references import resolve
+from modelrouter.plan.shadowing import Shadowing, shadow_problem, shadow_ready
 from modelrouter.plan.transitions import Event, transitions
 from modelrouter.plan.verdicts import (
     ACCEPTED,
@@ -72,9 +73,11 @@ def route_status(facts: RouteFacts, old: Mapping[str, Any] | None, now: str) -> 
             READY: invalid,
         }
     else:
-        status["url"] = router_url(facts.subject.namespace, facts.route.spec.router)
-        if facts.outcome is not None and facts.outcome.config is not None:
-            status["traffic"] = list(islice(_traffic(facts.outcome.config), MOST_SHARES))
+        if facts.route.spec.shadow_of is None:
+            status["url"] = router_url(facts.subject.namespace, facts.route.spec.router)
+        config = facts.outcome.config if facts.outcome is not None else None
+        if config is not None and config.shadow_of is None:
+            status["traffic"] = list(islice(_traffic(config), MOST_SHARES))
         verdicts = _verdicts(facts, facts.route)
     before = (old or {}).get("conditions") or ()
     status["conditions"] = conditions(verdicts, facts.subject.generation, before, now)
@@ -91,10 +94,10 @@ def _verdicts(facts: RouteFacts, route: ModelRoute) -> dict[str, Verdict]:
     if facts.outcome is None:
         pending = unknown(PENDING, "the operator has not looked at this generation yet")
         return dict.fromkeys((ACCEPTED, RESOLVED_REFS, PROGRAMMED, READY), pending)
-    accepted = _accepted(facts, facts.outcome)
-    refs = _resolved_refs(facts, route)
+    accepted = _accepted(facts, route, facts.outcome)
+    refs = _resolved_refs(facts, route, facts.outcome)
     if facts.outcome.config is None:
-        reason = refs if facts.outcome.models else accepted
+        reason = accepted if accepted.status == "False" and not facts.outcome.models else refs
         if reason.status != "False":
             reason = no("Programming", "the route is about to be planned again")
         programmed = no(reason.reason, f"the route is not served: {reason.message}")
@@ -104,10 +107,17 @@ def _verdicts(facts: RouteFacts, route: ModelRoute) -> dict[str, Verdict]:
         ready = accepted if not accepted.holds else programmed
         if accepted.holds and programmed.holds:
             ready = _ready(facts, facts.outcome.config)
+            if route.spec.shadow_of is not None:
+                ready = shadow_ready(route.spec, facts.subject.namespace)
     return {ACCEPTED: accepted, RESOLVED_REFS: refs, PROGRAMMED: programmed, READY: ready}
 
 
-def _accepted(facts: RouteFacts, outcome: RouteOutcome) -> Verdict:
+def _accepted(facts: RouteFacts, route: ModelRoute, outcome: RouteOutcome) -> Verdict:
+    if outcome.shadowing is Shadowing.SHADOW:
+        text = shadow_problem(route.spec, facts.subject.namespace, outcome.shadowing)
+        return no("ShadowOfShadow", text)
+    if outcome.shadowing is not None:
+        return yes("Accepted", "the route is valid; as a shadow it claims no model")
     if not outcome.conflicts:
         return yes("Accepted", "the route is valid, and its models are served by no other route")
     taken = [
@@ -118,9 +128,12 @@ def _accepted(facts: RouteFacts, outcome: RouteOutcome) -> Verdict:
     return no("ModelConflict", f"{listed(taken)}; take it out of spec.models here or there{rest}")
 
 
-def _resolved_refs(facts: RouteFacts, route: ModelRoute) -> Verdict:
+def _resolved_refs(facts: RouteFacts, route: ModelRoute, outcome: RouteOutcome) -> Verdict:
     namespace = facts.subject.namespace
     problems: list[Verdict] = []
+    if outcome.shadowing is Shadowing.MISSING:
+        text = shadow_problem(route.spec, namespace, outcome.shadowing)
+        problems.append(no("ShadowedRouteNotFound", text))
     pending: list[Verdict] = []
     for name in route.spec.model_pools:
         label = f"ModelPool {namespace}/{name}"

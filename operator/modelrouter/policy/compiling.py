@@ -114,6 +114,8 @@ class Policy:
     """Routes by name."""
     pools: dict[str, CompiledPool] = field(default_factory=dict)
     """Pools by name."""
+    shadows: dict[str, tuple[CompiledRoute, ...]] = field(default_factory=dict)
+    """Routes that decide another one's requests without effect, by the name of that one."""
 
     def replacing(self, config: RouterConfig) -> Iterator[Policy]:
         """Compile another configuration in steps of one pool or route, of about 0.1 ms each.
@@ -133,6 +135,7 @@ class Policy:
             yield self
         routes: dict[str, CompiledRoute] = {}
         by_model: dict[str, CompiledRoute] = {}
+        shadows: dict[str, tuple[CompiledRoute, ...]] = {}
         for name, route_config in config.routes.items():
             route = self.routes.get(name)
             if (
@@ -142,10 +145,12 @@ class Policy:
             ):
                 route = compile_route(name, route_config, pools)
             routes[name] = route
+            if shadowed := route_config.shadow_of:
+                shadows[shadowed] = (*shadows.get(shadowed, ()), route)
             for model in route_config.models:
                 by_model.setdefault(model, route)
             yield self
-        yield Policy(by_model, routes, pools)
+        yield Policy(by_model, routes, pools, shadows)
 
 
 def compile_policy(config: RouterConfig) -> Policy:

@@ -53,6 +53,11 @@ def decide(request: RequestFacts, policy: Policy, state: State) -> Decision:
     route = policy.by_model.get(request.model)
     if route is None:
         return _refused(request, "", "", "no route", (), unknown_model(request.model))
+    return decide_by(route, request, state)
+
+
+def decide_by(route: CompiledRoute, request: RequestFacts, state: State) -> Decision:
+    """Where a request goes by this route, whichever model it asks for."""
     rule = matching_rule(request, route)
 
     if not rule.pools:

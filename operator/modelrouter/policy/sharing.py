@@ -52,6 +52,8 @@ def shared(
     if decision.refusal or decision.rejected or request.features or decision.hash_key is not None:
         return None
     route = policy.by_model[request.model]
+    if route.name in policy.shadows:
+        return None  # its shadows have to see every request
     rule = matching_rule(request, route)
     several = len(rule.targets) > 1
     if not rule.targets or (several and route.sticky_by is StickyBy.PREFIX):

@@ -172,7 +172,7 @@ class Agent:
         if self._last_good is not None:
             await asyncio.to_thread(self._last_good.save, inputs)
         if (former := former or before) is not compiled.policy:
-            await let_go(former.by_model, former.routes, former.pools)
+            await let_go(former.by_model, former.routes, former.pools, former.shadows)
         # What is new lives as long as the configuration: the collector need not look at it.
         gc.freeze()
         return True

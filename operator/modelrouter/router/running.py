@@ -28,6 +28,7 @@ from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.accounting.metrics import make_registry
 from modelrouter.router.admin import make_app
 from modelrouter.router.agent import Agent
+from modelrouter.router.decisions.metrics import ShadowCollector
 from modelrouter.router.decisions.protocol import DecisionServer
 from modelrouter.router.discovery import Store, discovery_handler, serve
 from modelrouter.router.envoy.bootstrap import bootstrap
@@ -91,6 +92,7 @@ async def _serve(settings: AgentSettings) -> None:
     agent = Agent(envoy, ledger, store, last_good)
     registry = make_registry(ledger, agent.programmed)
     registry.register(WaitingCollector(agent.room))
+    registry.register(ShadowCollector(agent.decide.shadowing))
     outcomes = Outcomes()
 
     def record(line: RequestRecord) -> None:

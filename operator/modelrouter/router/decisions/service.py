@@ -16,13 +16,16 @@ from modelrouter.policy.request import Endpoint, read_request
 from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.replies import (
+    Manner,
     holding,
+    mirroring_line,
     passing,
     passing_head,
     refusing,
     sharing,
 )
 from modelrouter.router.decisions.settling import SettledPlans
+from modelrouter.router.decisions.shadowing import Shadowing
 from modelrouter.router.holding.tickets import HELD_HEADER
 from modelrouter.router.pacing import Pacer
 
@@ -43,10 +46,11 @@ class DecisionService:
         self._ledger = ledger
         self._policy = Policy()
         self._plans = SettledPlans()
-        self._triggers: dict[str, tuple[str, ...]] = {}
+        self._manners: dict[str, Manner] = {}
         self._heads: dict[tuple[object, ...], str] = {}
         self.wake: Callable[[str], None] = lambda pool: None
         """Told the name of each cold pool that a request would have gone to."""
+        self.shadowing = Shadowing()
 
     async def compile(self, config: RouterConfig) -> Policy:
         """The policy of a configuration, worked out in slices.
@@ -66,10 +70,12 @@ class DecisionService:
         `plans` are those that Envoy has; None: the same as before.
         """
         former, self._policy = self._policy, policy
+        self.shadowing.forget_all_but(policy)
         if plans is not None:
             self._plans.replace(plans)
-        self._triggers = {
-            name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
+        self._manners = {
+            name: Manner(tuple(route.config.retry.triggers), route.config.mirror is not None)
+            for name, route in policy.routes.items()
         }
         self._heads = {}
         return former
@@ -94,16 +100,19 @@ class DecisionService:
         if decision.wakes:
             self.wake(decision.wakes)
         held = HELD_HEADER in headers
+        shadows = self._policy.shadows.get(decision.route)
+        if shadows is not None and not held:  # held: they have seen it already
+            self.shadowing.watch(request, decision, shadows, self._ledger.pools)
         if decision.refusal is not None:
             refusal = decision.refusal
             if held and refusal.code in _MAY_PASS:
                 return refusing(refusal, decision.route, again=True)
             self._ledger.refused(refusal.code or str(refusal.status), _since(started))
             return refusing(refusal, decision.route)
+        streamed = request.stream and request.endpoint is not Endpoint.EMBEDDINGS
         if decision.waits:
             if held:
                 return refusing(too_many_wait(), decision.route, again=True)
-            streamed = request.stream and request.endpoint is not Endpoint.EMBEDDINGS
             return holding(decision, streamed=streamed)
         if started >= self._plans.changes_at:
             self._plans.note_change()
@@ -112,7 +121,11 @@ class DecisionService:
         if SHARE_HEADER in headers:
             common = shared(request, decision, self._policy, self._ledger.pools)
             if common is not None:
-                head += sharing(common, self._triggers[decision.route], self._plans)
+                manner = self._manners[decision.route]
+                head += sharing(common, manner, self._plans, streamed=streamed)
+        if decision.mirror is not None:
+            head += mirroring_line(decision, streamed=streamed, held=held)
+            self._ledger.copied(request_id, decision.mirror.pool)
         reply = passing(head, decision.hash_key, request.model_span)
         self._ledger.decided(request_id, decision.chain[0], _since(started))
         return reply
@@ -129,7 +142,7 @@ class DecisionService:
         if head is None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
-            head = passing_head(decision, self._triggers[decision.route], self._plans)
+            head = passing_head(decision, self._manners[decision.route], self._plans)
             self._heads[key] = head
         return head
 

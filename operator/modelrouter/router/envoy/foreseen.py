@@ -21,7 +21,12 @@ MOST_VARIED = 3
 def foreseen_plans(
     name: str, route: RouteConfig, pools: Mapping[str, PoolConfig]
 ) -> Iterator[Plan]:
-    """Plans of decisions of the route of this name, without anything out of the ordinary."""
+    """Plans of decisions of the route of this name, without anything out of the ordinary.
+
+    A shadow has none: its decisions never reach Envoy.
+    """
+    if route.shadow_of is not None:
+        return
     for rule in route.rules:
         for target in rule.targets:
             if target.weight > 0:
