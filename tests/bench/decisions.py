@@ -41,6 +41,7 @@ _LOGGED = {
     "%RESPONSE_DURATION%": "1",
     "%DYNAMIC_METADATA(usage:prompt_tokens)%": "210",
     "%DYNAMIC_METADATA(usage:completion_tokens)%": "56",
+    "%RESP(CONTENT-TYPE)%": "application/json",
 }
 
 

@@ -224,6 +224,10 @@ def router_agent(
     ] = None,
     listen: Annotated[str, typer.Option(help="Where Envoy listens.")] = "127.0.0.1:8080",
     admin: Annotated[str, typer.Option(help="Probes and metrics.")] = "127.0.0.1:8081",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Admin address of another router behind the same address; repeatable."),
+    ] = None,
     void_port: Annotated[int, typer.Option(help="Loopback port of Envoy's own.")] = 8079,
     drain_seconds: Annotated[float, typer.Option(help="Longest drain after SIGTERM.")] = 30.0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
@@ -241,6 +245,8 @@ def router_agent(
     try:
         host, port = split_address(listen)
         admin_host, admin_port = split_address(admin)
+        for address in peer or ():
+            split_address(address)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     settings = AgentSettings(
@@ -254,6 +260,7 @@ def router_agent(
         void_port=void_port,
         admin_host=admin_host,
         admin_port=admin_port,
+        peers=tuple(peer or ()),
         drain_seconds=drain_seconds,
         log_level=log_level,
         log_format=log_format,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -37,8 +37,10 @@ class Reported(Protocol):
         """Endpoints of the pools."""
 
 
-def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
-    """The routes of the admin server."""
+def make_app(
+    agent: Reported, registry: CollectorRegistry, more: Iterable[web.RouteDef] = ()
+) -> web.Application:
+    """The routes of the admin server, and those that others bring."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -85,6 +87,7 @@ def make_app(agent: Reported, registry: CollectorRegistry) -> web.Application:
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/configz", configz)
     app.router.add_get("/routez", routez)
+    app.router.add_routes(more)
     return app
 
 

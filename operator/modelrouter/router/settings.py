@@ -38,6 +38,9 @@ class AgentSettings:
     admin_host: str = "127.0.0.1"
     admin_port: int = 8081
     """Where the agent serves its probes and metrics."""
+    peers: tuple[str, ...] = ()
+    """Admin addresses (`host:port`) of the other routers that clients reach by the same address.
+    Pods of a cluster find each other."""
     drain_seconds: float = 30.0
     """How long requests may take to end once Envoy is to stop."""
     log_level: str = "info"

@@ -26,3 +26,5 @@ class RequestRecord(NamedTuple):
     """The pools of the attempts whose streams began with an error."""
     flags: str = ""
     """Envoy's response flags, separated by commas; empty if there was nothing to say."""
+    streamed: bool = False
+    """Whether the answer was a stream of events."""

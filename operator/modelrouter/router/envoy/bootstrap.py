@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelrouter.router.decisions.protocol import HEALTH_PATH
+from modelrouter.router.envoy.feedback import feedback_cluster
 from modelrouter.router.envoy.holding import holding_cluster
 from modelrouter.router.envoy.listener import (
     ADS,
@@ -19,6 +20,7 @@ from modelrouter.router.envoy.messages import (
     pipe,
     socket_address,
 )
+from modelrouter.router.envoy.mirroring import mirror_cluster, mirror_listener, pairs_cluster
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import void_cluster, void_listener
 
@@ -64,12 +66,16 @@ def bootstrap(settings: EnvoySettings) -> Resource:
             "listeners": [
                 listener(settings),
                 again_listener(settings),
+                mirror_listener(settings),
                 void_listener(settings),
             ],
             "clusters": [
                 agent_cluster(settings),
                 control_cluster(settings),
+                feedback_cluster(settings),
                 holding_cluster(settings, _no_limits()),
+                mirror_cluster(settings),
+                pairs_cluster(settings),
                 void_cluster(settings),
             ],
         },

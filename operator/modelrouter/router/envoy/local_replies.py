@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from modelrouter.router.envoy.feedback import FEEDBACK_PATH
 from modelrouter.router.envoy.messages import Resource, add_header
 
 
@@ -32,11 +33,23 @@ class LocalReply:
     status: int | None = None
     flags: tuple[str, ...] = ()
     retry_after: bool = False
+    path: str = ""
+    """Only for this path."""
+    becomes: int | None = None
+    """The status to answer instead."""
 
 
 # The first match counts. Flags: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/
 # observability/access_log/usage#response-flags
 REPLIES = (
+    LocalReply(
+        "Feedback cannot be taken at the moment. Try again.",
+        "feedback_unavailable",
+        flags=("UF", "UC", "UR", "LR", "URX", "UO", "UT", "UPE", "SI"),
+        retry_after=True,
+        path=FEEDBACK_PATH,
+        becomes=503,
+    ),
     LocalReply(
         "The model took too long to answer.",
         "timeout",
@@ -114,10 +127,15 @@ def _mapper(reply: LocalReply) -> Resource:
         tests.append(_status("EQ", reply.status))
     if reply.flags:
         tests.append({"response_flag_filter": {"flags": list(reply.flags)}})
+    if reply.path:
+        header = {"name": ":path", "string_match": {"exact": reply.path}}
+        tests.append({"header_filter": {"header": header}})
     mapper: Resource = {
         "filter": {"and_filter": {"filters": tests}} if len(tests) > 1 else (tests or [{}])[0],
         "body": {"inline_string": error_body(reply.message, reply.kind, code=reply.code)},
     }
+    if reply.becomes is not None:
+        mapper["status_code"] = reply.becomes
     if reply.retry_after:
         mapper["headers_to_add"] = [add_header("retry-after", "1")]
     return mapper

@@ -9,6 +9,7 @@ from sys import intern
 
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy.first_event import FAILED_POOLS
+from modelrouter.router.envoy.mirror_headers import MIRROR_HEADER, MIRROR_ROUTE_HEADER
 
 # Control characters other than the tab cannot be in a header, Envoy refuses them.
 SEPARATOR = "\x1f"
@@ -28,6 +29,7 @@ _FIELDS = (
     FAILED_POOLS,
     # Why an answer ended before its time, if it did.
     "%RESPONSE_FLAGS%",
+    "%RESP(CONTENT-TYPE)%",
 )
 LINE_FORMAT = SEPARATOR.join(_FIELDS) + "\n"
 _ABSENT = "-"
@@ -35,12 +37,17 @@ AGAIN_LINE_FORMAT = LINE_FORMAT.replace("%RESP(X-MR-ROUTE)%", _ABSENT)
 """Of the second pass of a request that has waited. It is not counted by its route: the first one
 has a line of its own, once the answer has reached the client."""
 
+MIRROR_LINE_FORMAT = LINE_FORMAT.replace(
+    "%RESP(X-MR-ROUTE)%", f"%REQ({MIRROR_ROUTE_HEADER})%"
+).replace("%RESP(X-MR-REASON)%", f"%REQ({MIRROR_HEADER})%")
+"""Of a copy of a request. What it is stands in place of a reason: `MIRRORED` or `EVALUATED`."""
+
 
 def read_line(line: str) -> RequestRecord:
     """One line, without its end. Raises `ValueError` for what is no line of this log."""
     (
         request_id, route, reason, pool, attempts, status, duration, first_byte, prompt, completion,
-        failed, flags,
+        failed, flags, content_type,
     ) = line.split(SEPARATOR)  # fmt: skip
     return RequestRecord(
         request_id,
@@ -56,4 +63,5 @@ def read_line(line: str) -> RequestRecord:
         None if completion == _ABSENT else int(float(completion)),
         () if failed == _ABSENT else tuple(failed.split(",")),
         "" if flags == _ABSENT else flags,
+        content_type.startswith("text/event-stream"),
     )

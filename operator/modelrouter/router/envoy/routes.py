@@ -17,6 +17,7 @@ from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
 from modelrouter.router.envoy.clusters import ATTEMPTS_HEADER, needs_only_its_model, ready_mark
 from modelrouter.router.envoy.endpoints import METADATA
+from modelrouter.router.envoy.feedback import FEEDBACK_CLUSTER, FEEDBACK_PATH, TIMEOUT
 from modelrouter.router.envoy.holding import HOLDING_CLUSTER
 from modelrouter.router.envoy.local_replies import ROUTED_400, error, error_body
 from modelrouter.router.envoy.messages import (
@@ -26,6 +27,7 @@ from modelrouter.router.envoy.messages import (
     extension,
     message,
 )
+from modelrouter.router.envoy.mirroring import MIRROR_POLICIES
 from modelrouter.router.envoy.plans import Plan, retry_on, status_codes
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import VOID_CLUSTER, VOID_HEADER
@@ -45,6 +47,11 @@ MOST_CATALOGUE_BYTES = 16 * 1024 * 1024
 
 ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 MODELS = "/v1/models"
+
+_UNDECIDED = {
+    LUA_FILTER: message("envoy.extensions.filters.http.lua.v3.LuaPerRoute", disabled=True)
+}
+"""Of routes that nobody has to be asked about."""
 
 CLIENT_HEADERS = ("x-session-id", "x-data-class", "x-priority", "x-team")
 """Request headers that policies always look at."""
@@ -106,7 +113,8 @@ def limits_part(plan: Plan) -> Resource:
         "num_retries": len(plan.chain) - 1,
         "per_try_timeout": duration(plan.per_try_timeout_ms),
     }
-    return {"route": _limits(plan.timeout_ms, plan.stall_ms, policy)}
+    copies = MIRROR_POLICIES if plan.mirrored else {}
+    return {"route": {**_limits(plan.timeout_ms, plan.stall_ms, policy), **copies}}
 
 
 def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
@@ -120,6 +128,7 @@ def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
         "route": {
             "inline_cluster_specifier_plugin": {"extension": chain},
             **_limits(0, stall_ms, policy),
+            **MIRROR_POLICIES,
         },
     }
 
@@ -250,6 +259,7 @@ def other_routes() -> Iterable[Resource]:
     """
     for path in ASKED:
         yield from _asked({"path": path})
+    yield from _feedback({"path": FEEDBACK_PATH})
     yield _direct(
         {"prefix": "/v1/audio/"},
         ROUTED_400,
@@ -287,6 +297,17 @@ def _asked(match: Resource) -> tuple[Resource, Resource]:
     return ask, _wrong_method(match, "POST")
 
 
+def _feedback(match: Resource) -> tuple[Resource, Resource]:
+    take = {
+        "name": "feedback",
+        "match": {**match, "headers": [_method("POST")]},
+        "route": {"cluster": FEEDBACK_CLUSTER, "timeout": TIMEOUT},
+        "response_headers_to_remove": ["server", "date"],
+        "typed_per_filter_config": _UNDECIDED,
+    }
+    return take, _wrong_method(match, "POST")
+
+
 def _wrong_method(match: Resource, allowed: str) -> Resource:
     route = _direct(
         match,
@@ -311,10 +332,7 @@ def _direct(match: Resource, status: int, body: str) -> Resource:
         "match": match,
         "direct_response": {"status": status, "body": {"inline_string": body}},
         "response_headers_to_add": [add_header("content-type", "application/json")],
-        # Nobody has to be asked about it.
-        "typed_per_filter_config": {
-            LUA_FILTER: message("envoy.extensions.filters.http.lua.v3.LuaPerRoute", disabled=True)
-        },
+        "typed_per_filter_config": _UNDECIDED,
     }
 
 

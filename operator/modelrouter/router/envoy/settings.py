@@ -59,6 +59,21 @@ class EnvoySettings:
         return str(self.directory / "again.sock")
 
     @property
+    def mirror_socket(self) -> str:
+        """Where Envoy itself takes in copies of requests."""
+        return str(self.directory / "mirror.sock")
+
+    @property
+    def pairs_socket(self) -> str:
+        """Where the agent takes in answers that are compared."""
+        return str(self.directory / "pairs.sock")
+
+    @property
+    def feedback_socket(self) -> str:
+        """Where the agent takes feedback."""
+        return str(self.directory / "feedback.sock")
+
+    @property
     def log_pipe(self) -> str:
         """The named pipe of the access log, made by the agent before Envoy starts."""
         return str(self.directory / "requests.pipe")

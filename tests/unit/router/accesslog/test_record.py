@@ -12,9 +12,10 @@ from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 
-FULL = ("abc", "chat", "rule:default", "pool-b", "2", "200", "1250", "200", "11", "22", "a,a", "UC")
+FULL = ("abc", "chat", "rule:default", "pool-b", "2", "200", "1250", "200", "11", "22", "a,a", "UC",
+        "text/event-stream; charset=utf-8")  # fmt: skip
 RECORD = RequestRecord(
-    "abc", "chat", "rule:default", "pool-b", 2, 200, 1250.0, 200.0, 11, 22, ("a", "a"), "UC"
+    "abc", "chat", "rule:default", "pool-b", 2, 200, 1250.0, 200.0, 11, 22, ("a", "a"), "UC", True
 )
 
 
@@ -27,7 +28,7 @@ def test_a_full_line() -> None:
 
 
 def test_what_envoy_does_not_say() -> None:
-    record = read_line(line("abc", "-", "-", "-", "0", "0", "3", "-", "-", "-", "-", "-"))
+    record = read_line(line("abc", *["-"] * 3, "0", "0", "3", *["-"] * 6))
     assert (record.route, record.reason, record.pool) == ("", "", "")
     assert (record.first_byte_ms, record.prompt_tokens, record.completion_tokens) == (None,) * 3
     assert (record.failed_streams, record.flags) == ((), "")
