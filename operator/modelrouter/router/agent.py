@@ -31,6 +31,7 @@ from modelrouter.router.following import ServiceFollower
 from modelrouter.router.holding.room import WaitingRoom
 from modelrouter.router.inputs import Inputs, Secrets
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.measuring.measurements import Measurements
 from modelrouter.router.pacing import let_go
 from modelrouter.router.pool_counts import PoolCounts
 from modelrouter.router.reading import ConfigReader, InvalidConfigError
@@ -111,6 +112,7 @@ class Agent:
         self._in_force: InForce | None = None
         self.counts = PoolCounts()
         self.room = WaitingRoom(ledger.pools)
+        self.measurements = Measurements()
         self.decide.wake = self._wake
         self.endpoints.on_report = self._services_changed
         self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
@@ -213,6 +215,7 @@ class Agent:
             name for name, pool in config.pools.items() if not _has_key(pool, secrets)
         )
         self.ledger.use_pools(config.pools)
+        self.measurements.use(config)
         self.room.scalings = {
             name: pool.scaling
             for name, pool in config.pools.items()

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from modelrouter.files import replace_file
 from modelrouter.kube.client import KubeClient
 from modelrouter.kube.connection import NoClusterError, find_cluster
 from modelrouter.logs import configure_logging
+from modelrouter.plan.naming import child_name
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
@@ -36,6 +37,10 @@ from modelrouter.router.envoy.holding import HOLDING_CLUSTER
 from modelrouter.router.envoy.log_lines import read_line
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy_admin import EnvoyAdmin, watch_memberships
+from modelrouter.router.feedback.joining import FeedbackLedger
+from modelrouter.router.feedback.metrics import FeedbackCollector
+from modelrouter.router.feedback.peers import Peers, router_pods
+from modelrouter.router.feedback.serving import peer_routes, serve_feedback
 from modelrouter.router.holding.metrics import WaitingCollector
 from modelrouter.router.holding.outcomes import Outcomes
 from modelrouter.router.holding.serving import HoldingServer
@@ -45,7 +50,10 @@ from modelrouter.router.kubernetes.keeping import keep_endpoints
 from modelrouter.router.kubernetes.metrics import WatchCollector
 from modelrouter.router.kubernetes.source import ClusterSource
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.measuring.serving import measurement_routes
 from modelrouter.router.queues import watch_queues
+from modelrouter.router.records.keeping import DecisionRecords
+from modelrouter.router.records.serving import record_routes
 from modelrouter.router.settings import AgentSettings, ClusterSettings
 
 log = structlog.get_logger(__name__)
@@ -95,9 +103,17 @@ async def _serve(settings: AgentSettings) -> None:
     registry.register(ShadowCollector(agent.decide.shadowing))
     outcomes = Outcomes()
 
+    records = DecisionRecords()
+    feedback = FeedbackLedger(records, agent.measurements.rate)
+    registry.register(FeedbackCollector(feedback))
+
     def record(line: RequestRecord) -> None:
         waited = line.pool == HOLDING_CLUSTER
-        ledger.record(outcomes.settle(line) if waited else line, waited=waited)
+        if waited:
+            line = outcomes.settle(line)
+        ledger.record(line, waited=waited)
+        records.add(line)
+        agent.measurements.record(line)
 
     async with AsyncExitStack() as stack:
         cluster = None
@@ -119,7 +135,14 @@ async def _serve(settings: AgentSettings) -> None:
         )
         stack.push_async_callback(control.stop, None)
         admin = await stack.enter_async_context(EnvoyAdmin(settings.runtime_dir / "admin.sock"))
-        app = web.AppRunner(make_app(agent, registry), access_log=None)
+        peers = await stack.enter_async_context(Peers(partial(_routers, settings, agent)))
+        await stack.enter_async_context(serve_feedback(envoy.feedback_socket, feedback, peers))
+        more = (
+            *record_routes(records),
+            *measurement_routes(agent.measurements),
+            *peer_routes(feedback, peers),
+        )
+        app = web.AppRunner(make_app(agent, registry, more), access_log=None)
         await app.setup()
         stack.push_async_callback(app.cleanup)
         await web.TCPSite(app, settings.admin_host, settings.admin_port).start()
@@ -168,6 +191,14 @@ async def _watch(settings: ClusterSettings, agent: Agent) -> AsyncIterator[Clust
         source = ClusterSource(client, settings.namespace, settings.router, agent.endpoints)
         agent.problems_of_source = source.problems
         yield source
+
+
+def _routers(settings: AgentSettings, agent: Agent) -> Sequence[str]:
+    """Admin addresses of the routers that clients reach by the same address, as of now."""
+    if settings.cluster is None:
+        return settings.peers
+    service = child_name(settings.cluster.router)
+    return router_pods(agent.endpoints.services, service, settings.admin_port)
 
 
 async def _open_when_ready(decisions: DecisionServer, waiting: HoldingServer, agent: Agent) -> None:
