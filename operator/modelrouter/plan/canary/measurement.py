@@ -72,7 +72,7 @@ class Measurement:
 
     requests: int = 0
     """All of them, without those whose client left before the answer."""
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[FailureClass, int] = field(default_factory=dict)
     """Failed requests by `FailureClass`; classes without any may be missing."""
     latency: Mapping[int, int] = field(default_factory=dict)
     """Histogram of the time to the end of the answer; of those that succeeded."""
@@ -137,13 +137,12 @@ def read_document(document: object) -> Measurement:
     """
     fields = _mapping(document, "measurement")
     requests = _count(fields.get("requests", 0), "requests")
-    failures = {
-        kind: _count(count, f"failures.{kind}")
-        for kind, count in _mapping(fields.get("failures", {}), "failures").items()
-    }
-    unknown = set(failures).difference(FAILURE_CLASSES)
-    if unknown:
+    told = _mapping(fields.get("failures", {}), "failures")
+    if unknown := set(told).difference(FAILURE_CLASSES):
         raise MeasurementError(f"failures.{min(unknown)}: no class of failures")
+    failures = {
+        kind: _count(told[kind], f"failures.{kind}") for kind in FAILURE_CLASSES if kind in told
+    }
     if sum(failures.values()) > requests:
         raise MeasurementError(f"failures: more than the {requests} requests")
     return Measurement(

@@ -43,7 +43,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.failures: dict[str, int] = {}
+        self.failures: dict[FailureClass, int] = {}
         self.latency: dict[int, int] = {}
         self.first_token: dict[int, int] = {}
         self.tokens_per_second = Sums()
