@@ -112,19 +112,25 @@ class CanaryStatus(StrictModel):
     """The last analysis of this step: `Passing`, `Failing` or `Inconclusive`; empty: none yet."""
     checks: Annotated[list[CheckStatus], Field(max_length=16), LIST_OF_ONE_OWNER] = []
     """The checks of the last analysis."""
+    analysis_message: Annotated[str, Field(max_length=8192)] = ""
+    """Why the last analysis did not pass, for people."""
+    judged: datetime | None = None
+    """When the last analysis was made."""
     paused_by: PausedBy | None = None
     """Who keeps it from going on: `Spec`, `Annotation` or `Step`, which waits to be resumed."""
     overdue: bool = False
-    """The step has lasted long enough, but its analysis does not let it end."""
+    """The step has lasted long enough, but there was too little to judge the candidate by."""
     ignored_annotation: Annotated[str, Field(max_length=256)] = ""
     """What the annotation `modelrouter.dev/canary` said when this canary began: `resume` and
     `promote` given for an earlier one do not count until the annotation changes."""
     message: Annotated[str, Field(max_length=32768)] = ""
     """What is going on, and what to do, for people."""
 
-    @field_serializer("since")
-    def _to_the_millisecond(self, since: datetime) -> str:
-        text = since.astimezone(UTC).isoformat(timespec="milliseconds")
+    @field_serializer("since", "judged")
+    def _to_the_millisecond(self, moment: datetime | None) -> str | None:
+        if moment is None:
+            return None
+        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
         return text.replace("+00:00", "Z")
 
     def document(self) -> dict[str, Any]:
