@@ -194,10 +194,12 @@ class KubeClient:
                 raise
             return await self._call("PATCH", path, query=query, body=content, content_type=APPLY)
 
-    async def merge(self, resource: Resource, wanted: Object) -> Object:
+    async def merge(
+        self, resource: Resource, wanted: Object, *, manager: str = FIELD_MANAGER
+    ) -> Object:
         """JSON merge patch (RFC 7386): maps are merged, lists are replaced as a whole."""
         path = resource.path(namespace_of(wanted), name_of(wanted))
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": manager}
         return await self._call("PATCH", path, query=query, body=wanted, content_type=MERGE)
 
     async def create(self, resource: Resource, wanted: Object) -> Object:

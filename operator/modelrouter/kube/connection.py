@@ -37,7 +37,7 @@ class Connection:
     tls: ssl.SSLContext | None = None
     authorization: Authorization = field(default=_anonymous, repr=False)
     namespace: str | None = None
-    """Of the pod that this runs in."""
+    """Of the pod that this runs in, or of the kubeconfig's context."""
     tls_name: str | None = None
     """Name in the server's certificate, where it is not the URL's host."""
     proxy: str | None = None
@@ -113,7 +113,11 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
 
     try:
         from kubernetes.aio.client import Configuration
-        from kubernetes.aio.config import ConfigException, load_kube_config
+        from kubernetes.aio.config import (
+            ConfigException,
+            list_kube_config_contexts,
+            load_kube_config,
+        )
     except ImportError:
         raise NoClusterError(
             "reading a kubeconfig file needs the official client: "
@@ -128,6 +132,7 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
         return configuration
 
     try:
+        contexts, active = list_kube_config_contexts(str(path))  # type: ignore[no-untyped-call]
         loaded = await load()
         tls = None
         if loaded.host.startswith("https:"):
@@ -143,6 +148,7 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
         # Without the error's own text, which may quote the file.
         raise NoClusterError(f"{path} cannot be used: it is no kubeconfig file") from None
 
+    chosen = next((found for found in contexts if found["name"] == context), active)
     current: str | None = loaded.api_key.get("BearerToken")
 
     async def authorization(fresh: bool) -> str | None:
@@ -155,6 +161,7 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
         url=loaded.host.rstrip("/"),
         tls=tls,
         authorization=authorization,
+        namespace=chosen.get("context", {}).get("namespace"),
         tls_name=loaded.tls_server_name,
         proxy=loaded.proxy,
     )
