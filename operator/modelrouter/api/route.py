@@ -11,6 +11,7 @@ from modelrouter.api.admission import LIST_OF_ONE_OWNER, UNIQUE, Cel, Matching, 
 from modelrouter.api.canary import CANARY_RULES, Canary, check_canary
 from modelrouter.api.failover import NO_FAILOVER, Failover, Percent
 from modelrouter.api.metadata import API_VERSION, ObjectMeta, ObjectName, RouterName
+from modelrouter.api.mirror import MIRROR_CHECKS, Mirror, check_mirror
 from modelrouter.api.pool_name import PoolName, pool_of
 from modelrouter.api.quantities import PositiveDuration
 from modelrouter.api.rule import HeaderName, ModelName, Rule, first_duplicate
@@ -118,6 +119,7 @@ class ModelRouteSpec(StrictModel):
             ),
             *SHADOW_RULES,
             *CANARY_RULES,
+            *MIRROR_CHECKS,
         )
     )
 
@@ -161,6 +163,8 @@ class ModelRouteSpec(StrictModel):
     canary: Canary | None = None
     """Moves a rule's requests from one of its pools to another, step by step, as long as the other
     one proves itself."""
+    mirror: Mirror | None = None
+    """Copies a share of the requests to another pool, whose answers nobody gets."""
 
     @model_validator(mode="after")
     def _stays_within_pools(self) -> Self:
@@ -188,6 +192,8 @@ class ModelRouteSpec(StrictModel):
             if self.shadow_of is not None:
                 raise invalid("canary", "a route with shadowOf serves no requests; take canary out")
             check_canary(self.canary, self.rules, self.pools, self.models)
+        if self.mirror is not None:
+            check_mirror(self.mirror, self.pools, [rule.name for rule in self.rules])
         return self
 
     @property

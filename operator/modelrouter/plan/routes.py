@@ -11,6 +11,7 @@ from modelrouter.api.router_config import (
     Conditions,
     Fallthrough,
     HeaderCondition,
+    MirrorConfig,
     RetryConfig,
     RouteConfig,
     RuleConfig,
@@ -58,7 +59,22 @@ def plan_route(
         fallthrough=Fallthrough(pools=[], closed=True)
         if spec.shadow_of is not None
         else plan_fallthrough(spec, rules),
+        mirror=_plan_mirror(spec, pools),
         shadow_of=spec.shadow_of,
+    )
+
+
+def _plan_mirror(spec: ModelRouteSpec, pools: Sequence[str]) -> MirrorConfig | None:
+    """Where copies go; None, too, while the pool for them does not exist."""
+    mirror = spec.mirror
+    if mirror is None or mirror.pool not in pools or spec.shadow_of is not None:
+        return None
+    return MirrorConfig(
+        pool=mirror.pool,
+        rule=mirror.rule,
+        percent=mirror.percent,
+        compare=mirror.compare,
+        evaluator=mirror.evaluator if mirror.evaluator in pools else None,
     )
 
 

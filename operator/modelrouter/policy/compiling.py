@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import (
+    MirrorConfig,
     PoolConfig,
     PoolScaling,
     RouteConfig,
@@ -21,6 +22,7 @@ from modelrouter.api.router_config import (
     RuleConfig,
     WeightedPool,
 )
+from modelrouter.policy.arms import arm_reasons, plain_reason
 from modelrouter.policy.matching import Check, compile_checks
 from modelrouter.policy.rendezvous import salt
 
@@ -61,6 +63,19 @@ class CompiledTarget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CompiledMirror:
+    """Where copies of a rule's requests go."""
+
+    pool: CompiledPool
+    percent: int
+    """Share of the requests that is copied, 1 to 100."""
+    compare: bool
+    evaluator: CompiledPool | None
+    salt: int
+    """What makes the choice of copied requests independent of where requests go."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledRule:
     """A rule as decisions need it."""
 
@@ -78,11 +93,14 @@ class CompiledRule:
     common_features: frozenset[str] | None
     """What every pool of the rule can do; `None`: everything."""
     hashes: bool
-    """Whether any pool places requests on its endpoints by a hash."""
+    """Whether any pool places requests on its endpoints by a hash, that of copies included."""
     min_healthy_percent: int
     """Share of a pool's endpoints below which the next pool takes a part of its requests."""
     reason: str
     """The decision's reason when nothing out of the ordinary happened."""
+    arms: Mapping[str, str]
+    """The same by pool, for the arms of a canary that splits the rule; empty: none does."""
+    mirror: CompiledMirror | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +209,10 @@ def compile_route(
     if missing:
         raise ValueError(f"route {name}: pool {missing[0]} is allowed but not defined")
     allowed = {pool: pools[pool] for pool in config.pools}
-    rules = tuple(_compile_rule(name, rule, allowed) for rule in config.rules)
+    rules = tuple(
+        _compile_rule(name, rule, allowed, config.mirror, arm_reasons(config, place))
+        for place, rule in enumerate(config.rules)
+    )
     if not rules or rules[-1].checks:
         raise ValueError(f"route {name}: the last rule must match every request")
     sticky = config.sticky
@@ -217,7 +238,11 @@ def compile_route(
 
 
 def _compile_rule(
-    route: str, rule: RuleConfig, allowed: Mapping[str, CompiledPool]
+    route: str,
+    rule: RuleConfig,
+    allowed: Mapping[str, CompiledPool],
+    mirror_config: MirrorConfig | None,
+    arms: Mapping[str, str],
 ) -> CompiledRule:
     where = f"route {route}, rule {rule.name}"
     names = [target.pool for target in rule.targets] + rule.failover
@@ -227,6 +252,7 @@ def _compile_rule(
     targets = tuple(_compile_target(target, allowed) for target in rule.targets if target.weight)
     failover = tuple(allowed[name] for name in dict.fromkeys(rule.failover))
     pools = tuple(dict.fromkeys([*(target.pool for target in targets), *failover]))
+    mirror = _compile_mirror(where, rule.name, mirror_config, allowed)
     limited = [pool.features for pool in pools if pool.features is not None]
     try:
         checks = compile_checks(rule.conditions)
@@ -241,9 +267,29 @@ def _compile_rule(
         target_names=frozenset(target.pool.name for target in targets),
         smallest_window=min((pool.window for pool in pools), default=UNLIMITED),
         common_features=frozenset.intersection(*limited) if limited else None,
-        hashes=any(pool.hashes_by for pool in pools),
+        hashes=any(pool.hashes_by for pool in pools)
+        or (mirror is not None and mirror.pool.hashes_by is not None),
         min_healthy_percent=rule.min_healthy_percent,
-        reason=f"rule:{rule.name}",
+        reason=plain_reason(rule.name),
+        arms=arms,
+        mirror=mirror,
+    )
+
+
+def _compile_mirror(
+    where: str, rule: str, config: MirrorConfig | None, allowed: Mapping[str, CompiledPool]
+) -> CompiledMirror | None:
+    if config is None or config.rule not in (None, rule):
+        return None
+    for name in (config.pool, config.evaluator):
+        if name is not None and name not in allowed:
+            raise ValueError(f"{where}: mirror pool {name} is not among the route's pools")
+    return CompiledMirror(
+        pool=allowed[config.pool],
+        percent=config.percent,
+        compare=config.compare,
+        evaluator=allowed[config.evaluator] if config.evaluator is not None else None,
+        salt=salt(f"mirror {config.pool}"),
     )
 
 

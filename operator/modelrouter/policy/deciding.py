@@ -31,6 +31,7 @@ from modelrouter.policy.compiling import (
 )
 from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
 from modelrouter.policy.decision import Decision, Obstacle, Rejection
+from modelrouter.policy.mirroring import mirrored
 from modelrouter.policy.refusal import Refusal, no_pool, overloaded, too_many_wait, unknown_model
 from modelrouter.policy.rendezvous import digest, hashed, score
 from modelrouter.policy.request import RequestFacts
@@ -79,6 +80,7 @@ def decide_by(route: CompiledRoute, request: RequestFacts, state: State) -> Deci
             targets = [target for target in targets if target.pool.name not in names]
             failover = [pool for pool in failover if pool.name not in names]
 
+    suited = targets
     resting: list[Rejection] = []
     for pool in rule.pools:
         status = state.get(pool.name)
@@ -130,6 +132,10 @@ def decide_by(route: CompiledRoute, request: RequestFacts, state: State) -> Deci
         if order[0] is not chosen:
             note = f"{note}, " * bool(note) + f"{chosen.name} spills over"
     chain = make_chain(order, route.attempts_per_pool, state)
+    reason = rule.reason
+    if rule.arms and suited:
+        wanted = chosen if suited is targets else _choose(request, route, suited)
+        reason = _arm_reason(request, rule, wanted)
 
     if request.stream:
         request_timeout = None
@@ -142,16 +148,17 @@ def decide_by(route: CompiledRoute, request: RequestFacts, state: State) -> Deci
         rule.name,
         tuple([pool.name for pool in order]),
         chain,
-        _reason(rule, rejected, note) if rejected or note else rule.reason,
+        _noted(reason, rule, rejected, note) if rejected or note else reason,
         tuple(rejected),
         request.prompt_tokens,
         None,
         request_timeout,
         per_try_timeout(route, request.stream, len(chain)),
         idle_timeout,
-        _hash_key(request, route, order) if rule.hashes else None,
+        _hash_key(request, route, rule, order) if rule.hashes else None,
         cold.name if cold else "",
         waits,
+        None if waits or rule.mirror is None else mirrored(request, rule, order[0], state),
     )
 
 
@@ -273,10 +280,14 @@ def make_chain(order: Sequence[CompiledPool], attempts: int, state: State) -> tu
 
 
 def _hash_key(
-    request: RequestFacts, route: CompiledRoute, order: Sequence[CompiledPool]
+    request: RequestFacts,
+    route: CompiledRoute,
+    rule: CompiledRule,
+    order: Sequence[CompiledPool],
 ) -> str | None:
-    """What the first pool of the chain that places requests by a hash places this one by."""
-    for pool in order:
+    """What the first pool of the chain that places requests by a hash places this one by; if none
+    does, the pool that gets a copy."""
+    for pool in (*order, rule.mirror.pool) if rule.mirror else order:
         if pool.hashes_by is StickyBy.PREFIX:
             return request.prefix_key
         if pool.hashes_by is StickyBy.SESSION:
@@ -284,14 +295,30 @@ def _hash_key(
     return None
 
 
+def _arm_reason(request: RequestFacts, rule: CompiledRule, wanted: CompiledPool) -> str:
+    """The reason with the arm of a canary that the request takes part in.
+
+    One that either arm's pool may not get whatever happens is left out: of such requests the other
+    arm has none to be compared with.
+    """
+    for pool in rule.pools:
+        if pool.name in rule.arms and find_obstacle(request, pool):
+            return rule.reason
+    return rule.arms.get(wanted.name, rule.reason)
+
+
 def _reason(rule: CompiledRule, rejected: Sequence[Rejection], note: str) -> str:
     """The rule and why its targets were passed over; failover pools are left to `rejected`."""
+    return _noted(rule.reason, rule, rejected, note)
+
+
+def _noted(reason: str, rule: CompiledRule, rejected: Sequence[Rejection], note: str) -> str:
     parts = [note] if note else []
     passed_over = [r for r in rejected if r.pool in rule.target_names]
     parts += [f"{r.pool} {r.reason.value}" for r in passed_over[:MOST_NAMED]]
     if len(passed_over) > MOST_NAMED:
         parts.append(f"{len(passed_over) - MOST_NAMED} more")
-    return f"{rule.reason}; {', '.join(parts)}" if parts else rule.reason
+    return f"{reason}; {', '.join(parts)}" if parts else reason
 
 
 def _refused(

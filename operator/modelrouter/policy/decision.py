@@ -36,6 +36,17 @@ class Rejection:
     """The particulars, such as `needs 20000 tokens, has 8192`."""
 
 
+class Mirroring(NamedTuple):
+    """What happens to a request besides being answered."""
+
+    pool: str
+    """Where its copy goes."""
+    compares: bool = False
+    """Whether both answers are compared."""
+    evaluates: bool = False
+    """Whether the evaluator may see the request, and is asked about the answers."""
+
+
 class Decision(NamedTuple):
     """Where a request goes. A named tuple, because it is made once per request and a frozen
     dataclass takes five times as long to build."""
@@ -69,3 +80,5 @@ class Decision(NamedTuple):
     """The cold pool that would have been chosen if it were ready, and is to be started."""
     waits: bool = False
     """Whether the request waits for the pool that it wakes, and is decided again then."""
+    mirror: Mirroring | None = None
+    """What happens to a copy of the request; None: there is none."""

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from modelrouter.api.route import StickyBy
 from modelrouter.policy.compiling import UNLIMITED, CompiledRoute, CompiledRule, Policy
 from modelrouter.policy.deciding import make_chain, matching_rule, per_try_timeout
-from modelrouter.policy.decision import Decision
+from modelrouter.policy.decision import Decision, Mirroring
+from modelrouter.policy.mirroring import may_mirror
 from modelrouter.policy.request import DATA_CLASS_HEADER, RequestFacts
 from modelrouter.policy.spilling import shortfall
 from modelrouter.policy.state import State
@@ -24,6 +25,16 @@ class Alternative(NamedTuple):
 
     decision: Decision
     weight: int
+    salt: int
+    mirrors: bool = False
+    """Whether its requests are copied, too: not those that go where copies go."""
+
+
+class SharedMirror(NamedTuple):
+    """Copies of the requests that share a decision. `mirroring._is_sampled` tells which."""
+
+    mirroring: Mirroring
+    percent: int
     salt: int
 
 
@@ -43,6 +54,7 @@ class Shared(NamedTuple):
     features_matter: bool
     """Whether requests that need a feature might be decided otherwise."""
     most_tokens: int
+    mirror: SharedMirror | None = None
 
 
 def shared(
@@ -62,6 +74,9 @@ def shared(
         return None
     if any(pool.concurrency != UNLIMITED for pool in rule.pools):
         return None  # every request has to be counted
+    mirror = rule.mirror
+    if mirror is not None and mirror.pool.concurrency != UNLIMITED:
+        return None  # every copy has to be counted, too
     most_tokens = _most_tokens(route, rule)
     if request.prompt_tokens + request.completion_tokens > most_tokens:
         return None
@@ -72,22 +87,32 @@ def shared(
         placed = decision._replace(
             pools=tuple([pool.name for pool in order]),
             chain=chain,
+            reason=rule.arms.get(target.pool.name, decision.reason)
+            if rule.arms
+            else decision.reason,
             per_try_timeout_ms=per_try_timeout(route, request.stream, len(chain)),
         )
-        alternatives.append(Alternative(placed, target.weight, target.pool.salt))
+        copied = mirror is not None and target.pool is not mirror.pool
+        alternatives.append(Alternative(placed, target.weight, target.pool.salt, copied))
+    mirroring = may_mirror(request, rule, state) if mirror is not None else None
     return Shared(
         tuple(alternatives),
         route.session_header if route.sticky_by is StickyBy.SESSION else "",
         (DATA_CLASS_HEADER, *route.headers),
         any(rule.common_features is not None for rule in route.rules)
-        or any(rule.conditions.features for rule in route.config.rules),
+        or any(rule.conditions.features for rule in route.config.rules)
+        or (mirror is not None and mirror.pool.features is not None),
         most_tokens,
+        SharedMirror(mirroring, mirror.percent, mirror.salt) if mirror and mirroring else None,
     )
 
 
 def _most_tokens(route: CompiledRoute, rule: CompiledRule) -> int:
-    """So many tokens change neither the rule that matches nor the pools that can serve."""
+    """So many tokens change neither the rule that matches nor the pools that can serve, or get a
+    copy."""
     limits = [rule.smallest_window]
+    if rule.mirror is not None:
+        limits.append(rule.mirror.pool.window)
     for other in route.config.rules:
         conditions = other.conditions
         if conditions.min_prompt_tokens is not None:

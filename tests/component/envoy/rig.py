@@ -373,7 +373,8 @@ class Rig:
     def passing(self, chosen: Plan, name: str) -> bytes:
         """The agent's answer that lets a request pass."""
         known = self.resources.plans if self.known is None else self.known
-        named = chosen._replace(route=name, reason="rule:default")
+        mirrored = "x-mr-mirror:" in self.extra_headers
+        named = chosen._replace(route=name, reason="rule:default", mirrored=mirrored)
         return (
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
             f"{routing_headers(named, known)}{self.extra_headers}\r\n"

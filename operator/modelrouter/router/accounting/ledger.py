@@ -29,6 +29,8 @@ BUSY_SECONDS = 3.0
 _RECENT_SAMPLES = 4096
 _MOST_IN_FLIGHT = 200_000
 _PER_MILLION = Decimal(1_000_000)
+_COPY = "copy\x1f"
+"""Before the id of a request that is copied, as no client writes it."""
 
 
 @dataclass(slots=True)
@@ -102,6 +104,13 @@ class Ledger:
         """A request was placed. Where a limit makes it count, it is in flight until its record
         arrives."""
         self.decision_time.observe(seconds)
+        self._opened(request_id, pool)
+
+    def copied(self, request_id: str, pool: str) -> None:
+        """A copy of a request goes to this pool. It is in flight as the request is, by itself."""
+        self._opened(_COPY + request_id, pool)
+
+    def _opened(self, request_id: str, pool: str) -> None:
         if pool not in self._limited:
             return
         # Clients choose the ids, and may choose one twice.
@@ -163,6 +172,17 @@ class Ledger:
         if first_byte is not None:
             totals.first_byte.observe(first_byte / 1000)
         totals.recent.append((self._clock(), record.duration_ms, first_byte or record.duration_ms))
+
+    def record_copy(self, record: RequestRecord) -> None:
+        """A copy has ended. Nothing of it is counted here, but its pool has worked."""
+        if self._open:
+            self._close(_COPY + record.request_id)
+        if record.pool in self.pools:
+            self._ended_at[record.pool] = self._clock()
+
+    def price(self, pool: str) -> tuple[float, float]:
+        """US dollars per token of prompts and of answers; 0 where none is stated."""
+        return self._prices.get(pool, (0.0, 0.0))
 
     def busy(self, pool: str) -> bool:
         """Whether a request for a pool has ended in the last moment: Envoy is asked now and then

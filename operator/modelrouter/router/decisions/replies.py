@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Container
 from http import HTTPStatus
 
-from modelrouter.policy.decision import Decision
+from modelrouter.policy.decision import Decision, Mirroring
 from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.sharing import Shared
 from modelrouter.router.envoy.holding import HOLDING_PLAN
+from modelrouter.router.envoy.mirror_headers import MIRROR_HEADER, mirror_words
 from modelrouter.router.envoy.plans import Plan, routing_headers
 from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Ticket
 
@@ -33,6 +34,7 @@ def plan_of(decision: Decision, triggers: tuple[str, ...]) -> Plan:
         decision.idle_timeout_ms or 0,
         decision.route,
         decision.reason,
+        decision.mirror is not None,
     )
 
 
@@ -47,21 +49,53 @@ def passing_head(decision: Decision, triggers: tuple[str, ...], known: Container
     )
 
 
-def sharing(shared: Shared, triggers: tuple[str, ...], known: Container[str]) -> str:
-    """The header line that lets Envoy place other requests alike for a moment.
+def sharing(
+    shared: Shared, triggers: tuple[str, ...], known: Container[str], *, streamed: bool
+) -> str:
+    """The header lines that lets Envoy place other requests alike for a moment.
 
-    Empty when Envoy does not have all of the plans that this needs.
+    Without any when Envoy does not have all of the plans that this needs.
     """
     choices = []
     for alternative in shared.alternatives:
-        key = plan_of(alternative.decision, triggers).key
-        if key not in known:
+        mirrors = alternative.mirrors and shared.mirror is not None
+        plan = plan_of(alternative.decision, triggers)._replace(mirrored=False)
+        key = plan.key
+        if key not in known or (mirrors and plan._replace(mirrored=True).key not in known):
             return ""
-        choices.append(f"{key}:{alternative.weight}:{alternative.salt}")
+        choices.append(f"{key}:{alternative.weight}:{alternative.salt}{':1' * mirrors}")
     features = "1" if shared.features_matter else "0"
-    return (
+    line = (
         f"x-mr-share: {SHARED_MS}|{min(shared.most_tokens, _MANY)}|{features}|"
         f"{shared.key_header}|{','.join(shared.vary)}|{','.join(choices)}\r\n"
+    )
+    if shared.mirror is None:
+        return line
+    mirroring, percent, salt = shared.mirror
+    words = _words(mirroring, shared.alternatives[0].decision.route, streamed=streamed)
+    return f"{line}x-mr-share-mirror: {percent}|{salt}|{words}\r\n"
+
+
+def mirroring_line(decision: Decision, *, streamed: bool, held: bool) -> str:
+    """The header line that has the request copied; empty if it is not to be.
+
+    The answer to one that has waited is not compared: the time it took is that of the pool's start.
+    """
+    mirroring = decision.mirror
+    if mirroring is None:
+        return ""
+    if held:
+        mirroring = Mirroring(mirroring.pool)
+    return f"{MIRROR_HEADER}: {_words(mirroring, decision.route, streamed=streamed)}\r\n"
+
+
+def _words(mirroring: Mirroring, route: str, *, streamed: bool) -> str:
+    return mirror_words(
+        mirroring.pool,
+        route,
+        streamed=streamed,
+        compares=mirroring.compares,
+        evaluates=mirroring.evaluates,
     )
 
 

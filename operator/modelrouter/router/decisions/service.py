@@ -16,7 +16,6 @@ from modelrouter.policy.request import Endpoint, read_request
 from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.replies import (
-    Manner,
     holding,
     mirroring_line,
     passing,
@@ -46,7 +45,7 @@ class DecisionService:
         self._ledger = ledger
         self._policy = Policy()
         self._plans = SettledPlans()
-        self._manners: dict[str, Manner] = {}
+        self._triggers: dict[str, tuple[str, ...]] = {}
         self._heads: dict[tuple[object, ...], str] = {}
         self.wake: Callable[[str], None] = lambda pool: None
         """Told the name of each cold pool that a request would have gone to."""
@@ -73,9 +72,8 @@ class DecisionService:
         self.shadowing.forget_all_but(policy)
         if plans is not None:
             self._plans.replace(plans)
-        self._manners = {
-            name: Manner(tuple(route.config.retry.triggers), route.config.mirror is not None)
-            for name, route in policy.routes.items()
+        self._triggers = {
+            name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }
         self._heads = {}
         return former
@@ -121,8 +119,8 @@ class DecisionService:
         if SHARE_HEADER in headers:
             common = shared(request, decision, self._policy, self._ledger.pools)
             if common is not None:
-                manner = self._manners[decision.route]
-                head += sharing(common, manner, self._plans, streamed=streamed)
+                triggers = self._triggers[decision.route]
+                head += sharing(common, triggers, self._plans, streamed=streamed)
         if decision.mirror is not None:
             head += mirroring_line(decision, streamed=streamed, held=held)
             self._ledger.copied(request_id, decision.mirror.pool)
@@ -137,12 +135,13 @@ class DecisionService:
             decision.chain,
             decision.request_timeout_ms,
             decision.idle_timeout_ms,
+            decision.mirror is None,
         )
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
-            head = passing_head(decision, self._manners[decision.route], self._plans)
+            head = passing_head(decision, self._triggers[decision.route], self._plans)
             self._heads[key] = head
         return head
 

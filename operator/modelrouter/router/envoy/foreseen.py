@@ -27,14 +27,24 @@ def foreseen_plans(
     """
     if route.shadow_of is not None:
         return
-    for rule in route.rules:
+    for place, rule in enumerate(route.rules):
+        arms = arm_reasons(route, place)
         for target in rule.targets:
             if target.weight > 0:
                 others = [name for name in rule.failover if name != target.pool]
                 for chain in _chains([target.pool, *others], route, pools):
                     for streamed in (False, True):
                         found = plan(chain, route, streamed=streamed)
-                        yield found._replace(route=name, reason=f"rule:{rule.name}")
+                        found = found._replace(route=name, reason=f"rule:{rule.name}")
+                        yield found
+                        if _is_copied(route, rule.name, target.pool):
+                            yield found._replace(mirrored=True)
+
+
+def _is_copied(route: RouteConfig, rule: str, pool: str) -> bool:
+    """Whether requests that the rule places in the pool may be copied."""
+    mirror = route.mirror
+    return mirror is not None and mirror.rule in (None, rule) and mirror.pool != pool
 
 
 def fall_through_plans(

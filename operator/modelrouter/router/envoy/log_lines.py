@@ -9,7 +9,6 @@ from sys import intern
 
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy.first_event import FAILED_POOLS
-from modelrouter.router.envoy.mirror_headers import MIRROR_HEADER, MIRROR_ROUTE_HEADER
 
 # Control characters other than the tab cannot be in a header, Envoy refuses them.
 SEPARATOR = "\x1f"
@@ -38,8 +37,8 @@ AGAIN_LINE_FORMAT = LINE_FORMAT.replace("%RESP(X-MR-ROUTE)%", _ABSENT)
 has a line of its own, once the answer has reached the client."""
 
 MIRROR_LINE_FORMAT = LINE_FORMAT.replace(
-    "%RESP(X-MR-ROUTE)%", f"%REQ({MIRROR_ROUTE_HEADER})%"
-).replace("%RESP(X-MR-REASON)%", f"%REQ({MIRROR_HEADER})%")
+    "%RESP(X-MR-ROUTE)%", "%FILTER_STATE(mr.route:PLAIN)%"
+).replace("%RESP(X-MR-REASON)%", "%FILTER_STATE(mr.mirror:PLAIN)%")
 """Of a copy of a request. What it is stands in place of a reason: `MIRRORED` or `EVALUATED`."""
 
 

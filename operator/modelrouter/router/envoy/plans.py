@@ -22,6 +22,10 @@ RETRY_ALWAYS = "retriable-headers"
 """The void's answers are always tried again with the next pool."""
 
 
+MIRRORED_MARK = "m"
+"""Behind the key of a plan: that of the same plan with a copy. Envoy's Lua adds it, too."""
+
+
 class Plan(NamedTuple):
     """One attempt at each pool of `chain`, in order."""
 
@@ -37,11 +41,15 @@ class Plan(NamedTuple):
     route: str = ""
     """What `x-mr-route` and `x-mr-reason` tell the client; empty: it comes with the request."""
     reason: str = ""
+    mirrored: bool = False
+    """Whether requests that follow it are copied to another pool as well, which headers name."""
 
     @property
     def key(self) -> str:
         """What stands for this plan in `x-mr-plan`."""
-        return hashlib.blake2b(repr(tuple(self)).encode(), digest_size=9).hexdigest()
+        text = repr(tuple(self._replace(mirrored=False)))
+        digest = hashlib.blake2b(text.encode(), digest_size=9).hexdigest()
+        return digest + MIRRORED_MARK * self.mirrored
 
     @property
     def stall_ms(self) -> int:

@@ -196,12 +196,14 @@ class ResourceBuilder:
             )
         }
         for limits in dict.fromkeys(routes.unplanned_limits(config.routes.values())):
-            key = routes.unplanned_key(*limits)
+            idle_ms, stall_ms, mirrored = limits
+            key = routes.unplanned_key(idle_ms, stall_ms, mirrored=mirrored)
+            route = routes.unplanned_route(idle_ms, stall_ms, mirrored=mirrored)
             entries[key] = self._once(
                 ("plan", key),
                 limits,
-                lambda key=key, limits=limits: table.route_entry(  # type: ignore[misc]
-                    key, serialized(routes.ROUTE, routes.unplanned_route(*limits))
+                lambda key=key, route=route: table.route_entry(  # type: ignore[misc]
+                    key, serialized(routes.ROUTE, route)
                 ),
             )
             await pacer.breathe()

@@ -28,7 +28,7 @@ from modelrouter.router.envoy.messages import (
     message,
 )
 from modelrouter.router.envoy.mirroring import MIRROR_POLICIES
-from modelrouter.router.envoy.plans import Plan, retry_on, status_codes
+from modelrouter.router.envoy.plans import MIRRORED_MARK, Plan, retry_on, status_codes
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import VOID_CLUSTER, VOID_HEADER
 
@@ -117,7 +117,7 @@ def limits_part(plan: Plan) -> Resource:
     return {"route": {**_limits(plan.timeout_ms, plan.stall_ms, policy), **copies}}
 
 
-def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
+def unplanned_route(idle_ms: int, stall_ms: int, *, mirrored: bool = False) -> Resource:
     """`Route` of the chains that no plan stands for; the rest comes in headers."""
     chain = _chain([_group(0, VOID_CLUSTER)], override_metadata_namespace=CHAIN_NAMESPACE)
     policy = {**_retry_policy(idle_ms), "retry_on": retry_on(()), "num_retries": 0}
@@ -128,7 +128,7 @@ def unplanned_route(idle_ms: int, stall_ms: int) -> Resource:
         "route": {
             "inline_cluster_specifier_plugin": {"extension": chain},
             **_limits(0, stall_ms, policy),
-            **MIRROR_POLICIES,
+            **(MIRROR_POLICIES if mirrored else {}),
         },
     }
 
@@ -143,20 +143,28 @@ def holding_route() -> Resource:
     }
 
 
-def unplanned_key(idle_ms: int, stall_ms: int) -> str:
+def unplanned_key(idle_ms: int, stall_ms: int, *, mirrored: bool = False) -> str:
     """What stands for it in `x-mr-plan`."""
-    return f"*{idle_ms}.{stall_ms}" if idle_ms else "*"
+    return (f"*{idle_ms}.{stall_ms}" if idle_ms else "*") + MIRRORED_MARK * mirrored
 
 
-def unplanned_limits(routes: Iterable[RouteConfig]) -> Iterable[tuple[int, int]]:
-    """The limits on silence, in milliseconds, that unplanned chains of these routes may need."""
-    yield 0, 0
-    for idle_ms, per_try_ms in {
-        (route.idle_timeout_ms, route.retry.per_try_timeout_ms or STREAM_PER_TRY_TIMEOUT_MS)
+def unplanned_limits(routes: Iterable[RouteConfig]) -> Iterable[tuple[int, int, bool]]:
+    """The limits on silence, in milliseconds, that unplanned chains of these routes may need, and
+    whether their requests are copied."""
+    yield 0, 0, False
+    for idle_ms, per_try_ms, mirrored in {
+        (
+            route.idle_timeout_ms,
+            route.retry.per_try_timeout_ms or STREAM_PER_TRY_TIMEOUT_MS,
+            mirrored,
+        )
         for route in routes
+        for mirrored in (False, True)[: 1 + (route.mirror is not None)]
     }:
+        if mirrored:
+            yield 0, 0, True
         for attempts in range(1, LONGEST_CHAIN + 1):
-            yield idle_ms, idle_ms + attempts * per_try_ms
+            yield idle_ms, idle_ms + attempts * per_try_ms, mirrored
 
 
 def _group(n: int, cluster: str) -> Resource:

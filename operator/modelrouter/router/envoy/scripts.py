@@ -15,11 +15,18 @@ def _source(name: str) -> str:
 
 def decide_script(settings: EnvoySettings, *, held: bool = False) -> str:
     """Runs once per request, on the listener. `held`: on that for requests that have waited."""
-    text = _source("json") + _source("share") + _source("decide")
+    text = _source("json") + _source("share") + _source("mirrored") + _source("decide")
     if settings.token_usage and not held:
-        text += _source("usage")
+        text += _source("answer") + _source("usage")
     text = text.replace("@HELD@", '"1"' if held else "nil")
     return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))
+
+
+@cache
+def mirror_script() -> str:
+    """Runs once per copy of a request, on the listener for those."""
+    head = "local find, sub = string.find, string.sub\n"
+    return head + _source("answer") + _source("mirror")
 
 
 @cache

@@ -62,7 +62,7 @@ local function unplanned(h, headers, answer)
   for name, value in pairs(answer) do
     if sub(name, 1, 8) == "x-envoy-" and name ~= "x-envoy-upstream-service-time" then headers:replace(name, value) end
   end
-  headers:replace("x-mr-plan", "*" .. (answer["x-mr-idle"] or ""))
+  headers:replace("x-mr-plan", "*" .. (answer["x-mr-idle"] or "") .. (answer["x-mr-mirror"] and "m" or ""))
 end
 
 -- What Envoy does by itself: the default chain of the model that the body names.
@@ -114,16 +114,18 @@ function envoy_on_request(h)
   local body = h:body()
   local text = body and body:getBytes(0, body:length()) or ""
   local headers = h:headers()
-  if find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true) then
+  local asks_usage = find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true)
+  if asks_usage then
     h:streamInfo():dynamicMetadata():set("mr.usage", "asked", true)
   end
   local model, from, to, streamed, tokens, featureless = asked_for(text)
   local kind
   if model then
     kind = headers:get(":path") .. "\n" .. model .. (streamed and "\n1" or "\n0")
-    local plan = find_shared(h, headers, kind, text, tokens, featureless)
+    local plan, copy = find_shared(h, headers, kind, text, tokens, featureless)
     if plan then
-      headers:replace("x-mr-plan", plan)
+      headers:replace("x-mr-plan", copy and plan .. "m" or plan)
+      if copy then mirror(h, headers, copy, asks_usage) end
       h:clearRouteCache()
       return make_ready(h, headers, text, from, to)
     end
@@ -141,10 +143,15 @@ function envoy_on_request(h)
     return fall_through(h, text)
   end
   headers = h:headers()
-  if kind and answer["x-mr-share"] then keep_shared(h, headers, kind, answer["x-mr-share"]) end
+  if kind and answer["x-mr-share"] then keep_shared(h, headers, kind, answer["x-mr-share"], answer["x-mr-share-mirror"]) end
   if answer["x-mr-route"] then remember(h, answer["x-mr-route"], answer["x-mr-reason"]) end
   local hash = answer["x-mr-hash"]
   if hash then h:streamInfo():filterState():set("mr.hash", "envoy.hashable_string", hash) end
+  local copy = answer["x-mr-mirror"]
+  if copy then
+    if hash then headers:replace("x-mr-hash", hash) end
+    mirror(h, headers, copy, asks_usage)
+  end
   if plan then
     headers:replace("x-mr-plan", plan)
   else

@@ -28,13 +28,15 @@ local function multiply(a, b)
   return bit.tobit(band(a, 65535) * b + high * 65536)
 end
 
-local function score(salt, key, weight)
+local function fraction(salt, key)
   local mixed = bxor(salt, key)
   mixed = multiply(bxor(mixed, rshift(mixed, 16)), 0x85EBCA6B)
   mixed = multiply(bxor(mixed, rshift(mixed, 13)), 0xC2B2AE35)
   mixed = bxor(mixed, rshift(mixed, 16)) % 4294967296
-  return -weight / math.log((mixed + 0.5) / 4294967296)
+  return (mixed + 0.5) / 4294967296
 end
+
+local function score(salt, key, weight) return -weight / math.log(fraction(salt, key)) end
 
 -- A member of the top level that has nothing but flat ones behind it, up to the end of the body.
 local FLAT_END = "^[^{}%[%]]*}[ \t\r\n]*$"
@@ -149,7 +151,16 @@ end
 
 local function now(h) return tonumber(h:timestamp()) end
 
--- The plan of a decision that holds for this request, or nil.
+-- What is said of the request's copy, if it is one of those that are copied.
+local function copied(headers, mirror)
+  if mirror.percent < 100 then
+    local key = hashed(headers:get("x-request-id") or "")
+    if 100 * fraction(mirror.salt, key) >= mirror.percent then return nil end
+  end
+  return mirror.words
+end
+
+-- The plan of a decision that holds for this request, and what is said of a copy; or nil.
 local function find_shared(h, headers, kind, text, tokens, featureless)
   local common = shared[kind]
   local entry = common and common.entries[values_of(headers, common.vary)]
@@ -164,27 +175,34 @@ local function find_shared(h, headers, kind, text, tokens, featureless)
     return nil
   end
   local choices = entry.choices
-  if #choices == 1 then return choices[1].plan end
+  local mirror = entry.mirror
+  if #choices == 1 then return choices[1].plan, mirror and choices[1].mirrors and copied(headers, mirror) end
   local key = entry.key_header ~= "" and headers:get(entry.key_header) or nil
   if not key or key == "" then key = headers:get("x-request-id") or "" end
   key = hashed(key)
-  local best, plan = 0, nil
+  local best, chosen = 0, nil
   for n = 1, #choices do
     local choice = choices[n]
     local value = score(choice.salt, key, choice.weight)
-    if value > best then best, plan = value, choice.plan end
+    if value > best then best, chosen = value, choice end
   end
-  return plan
+  return chosen.plan, mirror and chosen.mirrors and copied(headers, mirror)
 end
 
-local function keep_shared(h, headers, kind, text)
+local function kept_mirror(text)
+  local percent, salt, words = (text or ""):match("^(%d+)|(%d+)|(.*)$")
+  return percent and { percent = tonumber(percent), salt = bit.tobit(tonumber(salt)), words = words }
+end
+
+local function keep_shared(h, headers, kind, text, mirror_text)
   local lasts, most, features, key_header, vary_text, choices_text =
     text:match("^(%d+)|(%d+)|(%d)|([^|]*)|([^|]*)|(.*)$")
   if not lasts then return end
   local vary, choices = {}, {}
   for name in vary_text:gmatch("[^,]+") do vary[#vary + 1] = name end
-  for plan, weight, salt in choices_text:gmatch("([^:,]+):(%d+):(%d+)") do
-    choices[#choices + 1] = { plan = plan, weight = tonumber(weight), salt = bit.tobit(tonumber(salt)) }
+  for plan, weight, salt, mirrors in choices_text:gmatch("([^:,]+):(%d+):(%d+):?(1?)") do
+    choices[#choices + 1] =
+      { plan = plan, weight = tonumber(weight), salt = bit.tobit(tonumber(salt)), mirrors = mirrors == "1" }
   end
   if #choices == 0 then return end
   local common = shared[kind]
@@ -204,5 +222,6 @@ local function keep_shared(h, headers, kind, text)
     features = features == "1",
     key_header = key_header,
     choices = choices,
+    mirror = kept_mirror(mirror_text),
   }
 end
