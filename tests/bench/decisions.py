@@ -22,13 +22,19 @@ from bench import bodies, manifests
 from bench.asking import HEAD
 from bench.systems import MODEL
 from modelrouter.api.manifests import load_manifests
+from modelrouter.api.router_config import CanaryConfig
 from modelrouter.plan.routers import choose_router, plan_router
+from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.protocol import DecisionProtocol
 from modelrouter.router.decisions.service import DecisionService
 from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 from modelrouter.router.envoy.resources import ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
+from modelrouter.router.measuring.measurements import Measurements, RunningCanary
+from modelrouter.router.records.keeping import DecisionRecords
+
+Work = Callable[[], None]
 
 CHUNK = 65536
 _LOGGED = {
@@ -89,15 +95,30 @@ def ask_all(service: DecisionService, requests: Sequence[bytes]) -> Callable[[],
     return run
 
 
-def take_all(ledger: Ledger, count: int) -> Callable[[], None]:
-    """Read lines of the access log and count them."""
+def take_all(ledger: Ledger, count: int, *more: Callable[[RequestRecord], None]) -> Work:
+    """Read lines of the access log, count them, and give them to others, too."""
     lines = [_log_line() for _ in range(count)]
 
     def run() -> None:
         for line in lines:
-            ledger.record(read_line(line.decode("latin-1")))
+            record = read_line(line.decode("latin-1"))
+            ledger.record(record)
+            for take in more:
+                take(record)
 
     return run
+
+
+def measurements() -> Measurements:
+    """What measures the route's requests, all of them of one arm of a canary."""
+    canary = CanaryConfig(
+        id="1", rule="default", stable=f"{MODEL}-first", candidate=f"{MODEL}-second"
+    )
+    running = RunningCanary(canary, began_at=0.0)
+    running.prices = {f"{MODEL}-first": (1e-6, 2e-6)}
+    made = Measurements()
+    made.running = {MODEL: running}
+    return made
 
 
 def _log_line() -> bytes:
@@ -121,7 +142,13 @@ def main() -> None:
             name = f"decision, {size} KB, model {'last' if last else 'first'}"
             _report(name, count, ask_all(service, questions(body, count)), options.profile)
     count = options.count
-    _report("access log line", count, take_all(ledger, count), options.profile)
+    records, measured = DecisionRecords(most=max(count // 2, 1)), measurements()
+    for name, takers in (
+        ("access log line", ()),
+        ("the same, and its record", (records.add,)),
+        ("the same, and a canary's arm", (records.add, measured.record)),
+    ):
+        _report(name, count, take_all(ledger, count, *takers), options.profile)
 
 
 def _report(name: str, count: int, run: Callable[[], None], profile: bool) -> None:

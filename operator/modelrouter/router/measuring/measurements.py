@@ -20,6 +20,8 @@ SETTLING_SECONDS = 0.2
 are shared for 50 ms, and the access log is 20 ms late."""
 STABLE_MARK = "; stable"
 CANARY_MARK = "; canary"
+_MOST_REASONS = 1000
+"""Reasons name what was passed over, in many ways."""
 _LEAST_STREAM_MS = 1.0
 """The time is known to the millisecond; a speed over less of it says nothing."""
 _PER_MILLION = Decimal(1_000_000)
@@ -36,8 +38,11 @@ class RunningCanary:
         self.began_at = began_at
         self.timeline = Timeline()
         self.prices: Mapping[str, Price] = {}
-        self._stable = f"rule:{config.rule}{STABLE_MARK}"
-        self._canary = f"rule:{config.rule}{CANARY_MARK}"
+        self._pools = {
+            f"rule:{config.rule}{STABLE_MARK}": config.stable,
+            f"rule:{config.rule}{CANARY_MARK}": config.candidate,
+        }
+        self._meant: dict[str, str | None] = {}
 
     def use_pools(self, pools: Mapping[str, PoolConfig]) -> None:
         """Take over the arms' prices."""
@@ -50,14 +55,15 @@ class RunningCanary:
 
     def pool_of(self, reason: str) -> str | None:
         """The pool that a request was meant for; None: it took no part."""
-        mark = reason.partition(";")
-        first = mark[2].partition(";")[0]
-        decided = f"{mark[0]};{first}" if first else ""
-        if decided == self._stable:
-            return self.config.stable
-        if decided == self._canary:
-            return self.config.candidate
-        return None
+        try:
+            return self._meant[reason]
+        except KeyError:
+            pass
+        if len(self._meant) >= _MOST_REASONS:
+            self._meant.clear()
+        decided = ";".join(reason.split(";", 2)[:2])  # behind it may be more
+        self._meant[reason] = self._pools.get(decided)
+        return self._meant[reason]
 
     def tally(self, pool: str, now: float) -> Tally:
         """Where the requests that are meant for a pool count now."""
@@ -99,30 +105,31 @@ class Measurements:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is that of the decision records."""
         self._clock = clock
-        self._running: dict[str, RunningCanary] = {}
+        self.running: dict[str, RunningCanary] = {}
+        """By route."""
 
     def use(self, config: RouterConfig) -> None:
         """Measure the canaries of a configuration. Those that go on keep their figures."""
         began_at = self._clock() + SETTLING_SECONDS
         running: dict[str, RunningCanary] = {}
         for name, canary in canaries(config.routes):
-            known = self._running.get(name)
+            known = self.running.get(name)
             if known is None or known.config != canary:
                 known = RunningCanary(canary, began_at)
             known.use_pools(config.pools)
             running[name] = known
-        self._running = running
+        self.running = running
 
     def record(self, record: RequestRecord) -> None:
         """A request has ended."""
-        if self._running:
-            running = self._running.get(record.route)
+        if self.running:
+            running = self.running.get(record.route)
             if running is not None:
                 running.record(record, self._clock())
 
     def rate(self, record: DecisionRecord, score: float) -> None:
         """A request was rated, 0 to 1."""
-        running = self._running.get(record.route)
+        running = self.running.get(record.route)
         if running is not None:
             running.rate(record, score, self._clock())
 
@@ -131,7 +138,7 @@ class Measurements:
 
         Without a running canary of the route the id is empty, and there are no windows.
         """
-        running = self._running.get(route)
+        running = self.running.get(route)
         if running is None:
             return {"route": route, "id": "", "windows": {}}
         wanted = sorted(set(windows))

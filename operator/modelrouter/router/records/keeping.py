@@ -1,6 +1,6 @@
 """Decision records: the last requests by their id, for as long as somebody may ask about them.
 
-Each costs under a microsecond and some 450 bytes: what arrives from the access log is kept as it
+Each costs under a microsecond and some 350 bytes: what arrives from the access log is kept as it
 came, and read only when it is asked for.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from modelrouter.router.accesslog.record import RequestRecord
@@ -17,6 +17,7 @@ from modelrouter.router.records.rating import Rating
 
 MOST_RECORDS = 100_000
 KEPT_SECONDS = 3600.0
+PARTS = 100
 MOST_COMMENTS = 2_000
 """Comments may be long, so fewer are kept than scores."""
 
@@ -46,8 +47,21 @@ class DecisionRecord(NamedTuple):
         return first[5:] if first.startswith("rule:") else ""
 
 
+class Part:
+    """Records that came one after the other, and are forgotten together: forgetting them one by one
+    would cost each request more than keeping it."""
+
+    __slots__ = ("began_at", "entries", "ratings")
+
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
+        # Plain tuples: the garbage collector leaves those of strings and numbers alone.
+        self.entries: dict[str, tuple[Any, ...]] = {}
+        self.ratings: dict[str, Rating] = {}
+
+
 class DecisionRecords:
-    """The records of the last hour, of 100,000 requests at most."""
+    """The records of the last hour, of 100,000 requests or a few more."""
 
     def __init__(
         self,
@@ -58,52 +72,67 @@ class DecisionRecords:
         self._clock = clock
         self._most = most
         self._seconds = seconds
-        # Plain tuples: the garbage collector leaves those of strings and numbers alone.
-        self._by_id: dict[str, tuple[Any, ...]] = {}
-        self._order: deque[tuple[Any, ...]] = deque()
-        self._ratings: dict[str, Rating] = {}
-        self._comments: OrderedDict[str, None] = OrderedDict()
+        self._size = max(most // PARTS, 1)
+        self._lasts = seconds / PARTS
+        self._newest = Part(clock())
+        self._older: deque[Part] = deque()
+        self._room = self._size
+        self._commented: deque[tuple[Part, str]] = deque()
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return sum(len(part.entries) for part in self._parts())
 
     def add(self, record: RequestRecord) -> None:
         """A request has ended. Those that no pool has answered leave no record."""
-        if not record.route or not record.pool:
+        request_id, route, _, pool, *_ = record
+        if not route or not pool:
             return
         now = self._clock()
-        request_id = record.request_id
+        newest = self._newest
+        if not self._room or now - newest.began_at > self._lasts:
+            newest = self._turn(now)
+        self._room -= 1
         # Clients choose the ids, and may choose one twice: the newer request counts.
-        entry = (*record[:10], now)
-        self._by_id[request_id] = entry
-        if self._ratings and request_id in self._ratings:
-            self._forget_rating(request_id)
-        order = self._order
-        order.append(entry)
-        while len(order) > self._most or order[0][10] < now - self._seconds:
-            self._forget(order.popleft())
+        newest.entries[request_id] = record[:10] + (now,)  # noqa: RUF005 - half the time
+        if newest.ratings:
+            newest.ratings.pop(request_id, None)
         if self._awaited and request_id in self._awaited:
             for awaiting in self._awaited[request_id]:
                 if not awaiting.done():
                     awaiting.set_result(None)
 
-    def _forget(self, entry: tuple[Any, ...]) -> None:
-        request_id = entry[0]
-        if self._by_id.get(request_id) is entry:
-            del self._by_id[request_id]
-            self._forget_rating(request_id)
+    def _turn(self, now: float) -> Part:
+        """Begin a new part and forget those that are too old or too many."""
+        older = self._older
+        older.append(self._newest)
+        kept = sum(len(part.entries) for part in older)
+        while (rest := kept - len(older[0].entries)) >= self._most:
+            older.popleft()
+            kept = rest
+        while older and older[0].began_at + self._lasts < now - self._seconds:
+            older.popleft()
+        self._newest = Part(now)
+        self._room = self._size
+        return self._newest
 
-    def _forget_rating(self, request_id: str) -> None:
-        if self._ratings.pop(request_id, None) is not None:
-            self._comments.pop(request_id, None)
+    def _parts(self) -> Iterator[Part]:
+        """The newest first."""
+        yield self._newest
+        yield from reversed(self._older)
+
+    def _part_of(self, request_id: str) -> Part | None:
+        oldest = self._clock() - self._seconds
+        for part in self._parts():
+            entry = part.entries.get(request_id)
+            if entry is not None:
+                return part if entry[10] >= oldest else None
+        return None
 
     def find(self, request_id: str) -> DecisionRecord | None:
         """The record of a request; None: there is none, or none any more."""
-        entry = self._by_id.get(request_id)
-        if entry is None or entry[10] < self._clock() - self._seconds:
-            return None
-        return DecisionRecord(*entry)
+        part = self._part_of(request_id)
+        return DecisionRecord(*part.entries[request_id]) if part is not None else None
 
     async def find_soon(self, request_id: str, seconds: float) -> DecisionRecord | None:
         """The same for a request that may have ended just now: its record is on its way."""
@@ -124,20 +153,23 @@ class DecisionRecords:
         return self.find(request_id)
 
     def rate(self, request_id: str, rating: Rating) -> bool:
-        """Add a rating to a record that is there; False if it has one already."""
-        if request_id in self._ratings:
+        """Add a rating to a record; False if there is none, or it has a rating already."""
+        part = self._part_of(request_id)
+        if part is None or request_id in part.ratings:
             return False
-        self._ratings[request_id] = rating
+        part.ratings[request_id] = rating
         if rating.comment:
-            self._comments[request_id] = None
-            if len(self._comments) > MOST_COMMENTS:
-                oldest, _ = self._comments.popitem(last=False)
-                self._ratings[oldest] = self._ratings[oldest]._replace(comment="")
+            self._commented.append((part, request_id))
+            if len(self._commented) > MOST_COMMENTS:
+                old, of = self._commented.popleft()
+                if of in old.ratings:
+                    old.ratings[of] = old.ratings[of]._replace(comment="")
         return True
 
     def rating_of(self, request_id: str) -> Rating | None:
         """The rating of a request; None if it has none."""
-        return self._ratings.get(request_id)
+        part = self._part_of(request_id)
+        return part.ratings.get(request_id) if part is not None else None
 
     def view(self, request_id: str) -> dict[str, Any] | None:
         """A record for a person who looks; None if there is none."""
