@@ -22,7 +22,9 @@ _MIRROR_CHECKS = (
         at=".evaluator"),
 )  # fmt: skip
 
+_SHADOW_SERVES_NOBODY = "a route with shadowOf serves no requests; take mirror out"
 MIRROR_CHECKS = (
+    Cel("!has(self.mirror) || !has(self.shadowOf)", _SHADOW_SERVES_NOBODY, at=".mirror"),
     Cel(
         "!has(self.mirror) || self.mirror.pool in self.pools",
         "the mirror's pool is not in pools; add it there to allow it",
@@ -76,8 +78,12 @@ class Mirror(StrictModel):
         return self
 
 
-def check_mirror(mirror: Mirror, pools: Collection[str], rules: Collection[str]) -> None:
-    """Raise an error about the field that names what the route does not have."""
+def check_mirror(
+    mirror: Mirror, pools: Collection[str], rules: Collection[str], shadow_of: str | None
+) -> None:
+    """Raise an error about the field that does not fit the rest of the route."""
+    if shadow_of is not None:
+        raise invalid("mirror", _SHADOW_SERVES_NOBODY)
     for field, name in (("pool", mirror.pool), ("evaluator", mirror.evaluator)):
         if name is not None and name not in pools:
             message = f"{name} is not in pools; add it there to allow it"

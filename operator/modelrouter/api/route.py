@@ -193,7 +193,8 @@ class ModelRouteSpec(StrictModel):
                 raise invalid("canary", "a route with shadowOf serves no requests; take canary out")
             check_canary(self.canary, self.rules, self.pools, self.models)
         if self.mirror is not None:
-            check_mirror(self.mirror, self.pools, [rule.name for rule in self.rules])
+            rules = [rule.name for rule in self.rules]
+            check_mirror(self.mirror, self.pools, rules, self.shadow_of)
         return self
 
     @property
