@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from modelrouter.api.canary_status import CanaryStatus
 from modelrouter.api.pool import ModelPool
 from modelrouter.api.pool_name import adapter_of, pool_of
 from modelrouter.api.route import ModelRoute
 from modelrouter.api.router_config import PoolConfig, RouteConfig
+from modelrouter.plan.canary.traffic import split_in_force
 from modelrouter.plan.facts import ServiceFacts, ServicePort
 from modelrouter.plan.pools import has_adapter, plan_pool
 from modelrouter.plan.routes import plan_route
@@ -98,17 +100,19 @@ class RouterPlanner:
         pools: Mapping[str, ModelPool],
         services: Services | None = None,
         addresses: Addresses | None = None,
+        canaries: Mapping[str, CanaryStatus] | None = None,
     ) -> PlannedRoutes:
         """Compile the routes, all of one router, with the pools of their namespace, by name.
 
         `services` are those of the namespace; None: nothing is known of them. `addresses` stand in
-        for the sources of the pools named. Resources are compared by identity: give a changed one
-        as another object.
+        for the sources of the pools named. `canaries` are the statuses of canaries by route; one
+        without a status does nothing. Resources are compared by identity: give a changed one as
+        another object.
         """
         used = {name for route in routes.values() for name in route.spec.pools}
         there = {name: pools[pool_of(name)] for name in used if _is_there(name, pools)}
         self._plan_pools(there, services, addresses)
-        self._plan_routes(routes)
+        self._plan_routes(routes, canaries or {})
         entries, digests = {}, {}
         for name, pool in self._pools.items():
             entries[pool_key(name)], digests[pool_key(name)] = pool.text, pool.digest
@@ -141,7 +145,9 @@ class RouterPlanner:
             planned[name] = known
         self._pools = planned
 
-    def _plan_routes(self, routes: Mapping[str, ModelRoute]) -> None:
+    def _plan_routes(
+        self, routes: Mapping[str, ModelRoute], canaries: Mapping[str, CanaryStatus]
+    ) -> None:
         winners = _winners(routes)
         planned: dict[str, _Planned[RouteConfig]] = {}
         outcomes: dict[str, RouteOutcome] = {}
@@ -151,12 +157,14 @@ class RouterPlanner:
             if shadowing is None:
                 models = tuple(model for model in route.spec.models if winners[model] == name)
             there = tuple(pool for pool in route.spec.pools if pool in self._pools)
+            split = split_in_force(route.spec.canary, canaries.get(name))
+            causes = (models, there, split)
             known = self._routes.get(name)
             if not models and shadowing is not Shadowing.FOUND:
                 known = None
-            elif known is None or not known.holds(route, (models, there)):
-                config = plan_route(route.spec, there, models)
-                known = _planned(route, (models, there), config) if config is not None else None
+            elif known is None or not known.holds(route, causes):
+                config = plan_route(route.spec, there, models, split)
+                known = _planned(route, causes, config) if config is not None else None
             if known is not None:
                 planned[name] = known
             config = known.config if known is not None else None

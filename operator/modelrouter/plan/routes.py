@@ -19,29 +19,25 @@ from modelrouter.api.router_config import (
     WeightedPool,
 )
 from modelrouter.api.rule import IMPLICIT_RULE, Rule, RuleMatch
+from modelrouter.plan.canary.traffic import Split, segment, shifted
 
 
 def plan_route(
-    spec: ModelRouteSpec, known_pools: Collection[str], models: Sequence[str]
+    spec: ModelRouteSpec,
+    known_pools: Collection[str],
+    models: Sequence[str],
+    split: Split | None = None,
 ) -> RouteConfig | None:
     """The router's view of a route, or None where no pool of it exists.
 
     Pools that do not exist are left out, so that the rest of the route goes on being served.
-    `models` are the virtual models that this route has won.
+    `models` are the virtual models that this route has won, `split` is what its canary does now.
     """
     pools = [name for name in spec.pools if name in known_pools]
     if not pools:
         return None
-    rules = [_plan_rule(rule, spec, pools) for rule in spec.rules]
-    if not spec.rules or not spec.rules[-1].match.is_empty:
-        rules.append(
-            RuleConfig(
-                name=IMPLICIT_RULE,
-                targets=[WeightedPool(pool=pools[0], weight=1)],
-                failover=_failover(None, spec, pools),
-                min_healthy_percent=spec.min_healthy_percent,
-            )
-        )
+    unsplit = _plan_rules(spec, pools)
+    rules = unsplit if split is None else _split_rules(unsplit, spec, pools, split)
     return RouteConfig(
         models=list(models),
         pools=pools,
@@ -58,10 +54,44 @@ def plan_route(
         sticky=StickyConfig(by=spec.sticky.by, header=spec.sticky.header) if spec.sticky else None,
         fallthrough=Fallthrough(pools=[], closed=True)
         if spec.shadow_of is not None
-        else plan_fallthrough(spec, rules),
+        # While a candidate is on trial, what is decided without the agent is safe with the others.
+        else plan_fallthrough(spec, unsplit if split is not None and split.running else rules),
+        canary=split.config if split is not None else None,
         mirror=_plan_mirror(spec, pools),
         shadow_of=spec.shadow_of,
     )
+
+
+def _plan_rules(spec: ModelRouteSpec, pools: Sequence[str]) -> list[RuleConfig]:
+    rules = [_plan_rule(rule, spec, pools) for rule in spec.rules]
+    if not spec.rules or not spec.rules[-1].match.is_empty:
+        rules.append(
+            RuleConfig(
+                name=IMPLICIT_RULE,
+                targets=[WeightedPool(pool=pools[0], weight=1)],
+                failover=_failover(None, spec, pools),
+                min_healthy_percent=spec.min_healthy_percent,
+            )
+        )
+    return rules
+
+
+def _split_rules(
+    rules: Sequence[RuleConfig], spec: ModelRouteSpec, pools: Sequence[str], split: Split
+) -> list[RuleConfig]:
+    """The rules with the canary's, the first of its name, split."""
+    canary = split.canary
+    place = [rule.name for rule in rules].index(canary.rule_name)
+    given = [(spec.pools[0], 1)]
+    if place < len(spec.rules):
+        given = [(target.pool, target.weight) for target in spec.rules[place].targets]
+    targets = shifted(given, split, pools) or rules[place].targets
+    if canary.match.is_empty:
+        changed = [rules[place].model_copy(update={"targets": targets})]
+    else:
+        match = _plan_conditions(canary.match)
+        changed = [segment(rules[place], match, targets), rules[place]]
+    return [*rules[:place], *changed, *rules[place + 1 :]]
 
 
 def _plan_mirror(spec: ModelRouteSpec, pools: Sequence[str]) -> MirrorConfig | None:

@@ -87,7 +87,8 @@ def route_status(facts: RouteFacts, old: Mapping[str, Any] | None, now: str) -> 
 def _traffic(config: RouteConfig) -> Iterator[dict[str, Any]]:
     for rule in config.rules:
         for target in rule.targets:
-            yield {"rule": rule.name, "pool": target.pool, "weight": target.weight}
+            share = {"rule": rule.name, "pool": target.pool, "weight": target.weight}
+            yield {**share, "segment": True} if rule.segment else share
 
 
 def _verdicts(facts: RouteFacts, route: ModelRoute) -> dict[str, Verdict]:

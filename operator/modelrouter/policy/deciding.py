@@ -30,7 +30,7 @@ from modelrouter.policy.compiling import (
     Policy,
 )
 from modelrouter.policy.constraints import find_obstacle, refuse, suits_every_pool
-from modelrouter.policy.decision import Decision, Obstacle, Rejection
+from modelrouter.policy.decision import UNSUITED, Decision, Obstacle, Rejection
 from modelrouter.policy.mirroring import mirrored
 from modelrouter.policy.refusal import Refusal, no_pool, overloaded, too_many_wait, unknown_model
 from modelrouter.policy.rendezvous import digest, hashed, score
@@ -134,8 +134,8 @@ def decide_by(route: CompiledRoute, request: RequestFacts, state: State) -> Deci
     chain = make_chain(order, route.attempts_per_pool, state)
     reason = rule.reason
     if rule.arms and suited:
-        wanted = chosen if suited is targets else _choose(request, route, suited)
-        reason = _arm_reason(request, rule, wanted)
+        placed = suited is targets and not waits
+        reason = _arm_reason(rule, rejected, chosen if placed else _choose(request, route, suited))
 
     if request.stream:
         request_timeout = None
@@ -295,15 +295,14 @@ def _hash_key(
     return None
 
 
-def _arm_reason(request: RequestFacts, rule: CompiledRule, wanted: CompiledPool) -> str:
+def _arm_reason(rule: CompiledRule, rejected: Sequence[Rejection], wanted: CompiledPool) -> str:
     """The reason with the arm of a canary that the request takes part in.
 
-    One that either arm's pool may not get whatever happens is left out: of such requests the other
-    arm has none to be compared with.
+    One that either arm's pool may never get is left out: the other arm would have all of its kind,
+    and seem slower or dearer for it.
     """
-    for pool in rule.pools:
-        if pool.name in rule.arms and find_obstacle(request, pool):
-            return rule.reason
+    if any(found.pool in rule.arms and found.reason in UNSUITED for found in rejected):
+        return rule.reason
     return rule.arms.get(wanted.name, rule.reason)
 
 

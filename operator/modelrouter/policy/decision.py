@@ -26,6 +26,10 @@ class Obstacle(StrEnum):
     """It is scaled to zero, or its first endpoint is not ready yet."""
 
 
+UNSUITED = (Obstacle.DATA_CLASS, Obstacle.FEATURES, Obstacle.WINDOW)
+"""What keeps a request from a pool whatever the pool's state is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A pool that was considered and passed over."""

@@ -20,6 +20,8 @@ def compile_checks(conditions: Conditions) -> tuple[Check, ...]:
     checks: list[Check] = []
     if conditions.data_classes:
         checks.append(_any_data_class(frozenset(map(str.lower, conditions.data_classes))))
+    if conditions.segment_data_classes:
+        checks.append(_any_data_class(frozenset(map(str.lower, conditions.segment_data_classes))))
     if conditions.features:
         checks.append(_all_features(frozenset(feature.value for feature in conditions.features)))
     if conditions.models:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig
+from modelrouter.policy.arms import arm_reasons, plain_reason
 from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
 from modelrouter.router.envoy.clusters import uses_endpoint_discovery
 from modelrouter.router.envoy.plans import Plan
@@ -28,17 +29,21 @@ def foreseen_plans(
     if route.shadow_of is not None:
         return
     for place, rule in enumerate(route.rules):
+        plain = plain_reason(rule.name)
         arms = arm_reasons(route, place)
         for target in rule.targets:
             if target.weight > 0:
+                # An arm's plain reason is that of requests that may not go to the other arm.
+                reasons = dict.fromkeys((arms.get(target.pool, plain), plain))
                 others = [name for name in rule.failover if name != target.pool]
                 for chain in _chains([target.pool, *others], route, pools):
                     for streamed in (False, True):
                         found = plan(chain, route, streamed=streamed)
-                        found = found._replace(route=name, reason=f"rule:{rule.name}")
-                        yield found
-                        if _is_copied(route, rule.name, target.pool):
-                            yield found._replace(mirrored=True)
+                        for reason in reasons:
+                            found = found._replace(route=name, reason=reason)
+                            yield found
+                            if _is_copied(route, rule.name, target.pool):
+                                yield found._replace(mirrored=True)
 
 
 def _is_copied(route: RouteConfig, rule: str, pool: str) -> bool:
