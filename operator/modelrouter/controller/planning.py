@@ -31,19 +31,21 @@ class Planner:
     def plan(self, router: Key, services: Mapping[str, ServiceFacts]) -> RouterPlan:
         """What the routes of a router come to now."""
         namespace, snapshot = router[0], self._snapshot
-        routes, names = {}, set()
+        routes, names, canaries = {}, set(), {}
         for key in snapshot.by_router.of(router):
-            model = snapshot.routes[key].model
-            if model is not None:
-                routes[key[1]] = model
-                names.update(model.spec.model_pools)
+            route = snapshot.routes[key]
+            if route.model is not None:
+                routes[key[1]] = route.model
+                names.update(route.model.spec.model_pools)
+            if route.canary is not None:
+                canaries[key[1]] = route.canary
         pools = {}
         for name in names:
             pool = snapshot.pools.get((namespace, name))
             if pool is not None and pool.model is not None:
                 pools[name] = pool.model
         planner = self._planners.setdefault(router, RouterPlanner())
-        return RouterPlan(planner.plan(routes, pools, services), routes)
+        return RouterPlan(planner.plan(routes, pools, services, canaries=canaries), routes)
 
     def forget(self, router: Key) -> None:
         """The router is not needed any more."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
 
+from modelrouter.api.canary import Canary
+from modelrouter.api.canary_status import CanaryStatus
 from modelrouter.api.manifests import Key
 from modelrouter.api.metadata import API_VERSION
 from modelrouter.controller.adapters import AdapterLoader
@@ -36,7 +40,9 @@ from modelrouter.plan.statuses import (
     route_status,
     transitions,
 )
+from modelrouter.plan.verdicts import ACCEPTED, PROGRAMMED, READY, RESOLVED_REFS
 
+ROUTE_CONDITIONS = (ACCEPTED, RESOLVED_REFS, PROGRAMMED, READY)
 _PATIENCE_SECONDS = 5.0
 """How long a new leader waits for what its watches and questions should bring in a moment."""
 _LOOK_AGAIN_SECONDS = 0.2
@@ -72,9 +78,26 @@ class Reporter:
         self._writer = writer
         self._events = events
         self._began = time.monotonic()
+        self._writing: dict[Key, asyncio.Lock] = {}
 
     async def report_route(self, key: Key) -> float | None:
-        """Bring a route's status up to date."""
+        """Bring a route's status up to date; what it says of its canary stays as it is."""
+        async with self._alone(key):
+            return await self._report_route(key)
+
+    async def report_canary(self, key: Key, spec: Canary, canary: CanaryStatus) -> None:
+        """Write how far a route's canary got; the rest of its status stays as it is.
+
+        Nothing is written where the route has another canary by now than `spec`.
+        """
+        async with self._alone(key):
+            route = self._view.snapshot.routes.get(key)
+            if route is None or route.model is None or route.model.spec.canary is not spec:
+                return
+            status = {**own_status(route.live.get("status") or {}), "canary": canary.document()}
+            await self._write(MODEL_ROUTES, route, status, self._view.snapshot.put_route)
+
+    async def _report_route(self, key: Key) -> float | None:
         route = self._view.snapshot.routes.get(key)
         if route is None:
             return None
@@ -111,10 +134,14 @@ class Reporter:
                 router=state.facts(pods, self._polls),
                 pools=self._pools_named(route),
                 known=known,
-                waking=self._waking(route),
+                waking=self.waking(route),
             )
         old = route.live.get("status")
         status = route_status(facts, old, _now())
+        if route.canary is not None:
+            status["canary"] = route.canary.document()
+        elif route.model is None and old and "canary" in old:
+            status["canary"] = old["canary"]  # Whoever can read the route again goes on with it.
         await self._write(MODEL_ROUTES, route, status, self._view.snapshot.put_route)
         return None
 
@@ -156,6 +183,13 @@ class Reporter:
         )
         return None
 
+    def tell_of_route(self, key: Key, event: Event) -> None:
+        """Post an Event about a route, beside those that its conditions bring."""
+        route = self._view.snapshot.routes.get(key)
+        if route is not None:
+            about = Regarding(MODEL_ROUTES.kind, *key, route.uid, str(route.version))
+            self._events.post(about, event.type, event.reason, event.message)
+
     def tell(self, key: Key, event: Event) -> None:
         """Post an Event about a pool, beside those that its status brings."""
         pool = self._view.snapshot.pools.get(key)
@@ -176,7 +210,16 @@ class Reporter:
             self._adapters.errors(pool.key),
         )
 
-    def _waking(self, route: Route) -> set[str]:
+    @asynccontextmanager
+    async def _alone(self, key: Key) -> AsyncIterator[None]:
+        """Two write the status of a route, and each writes all of it: one after the other."""
+        lock = self._writing.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+        if key not in self._view.snapshot.routes:
+            self._writing.pop(key, None)
+
+    def waking(self, route: Route) -> set[str]:
         """Of the pools of a route, those that a request starts."""
         found, now = set(), datetime.now(UTC)
         for name in route.model.spec.model_pools if route.model is not None else ():
@@ -231,7 +274,7 @@ class Reporter:
                 return  # It is gone; its watch says so in a moment.
             raise
         take(answer, own=True)
-        reasons = {c["type"]: c["reason"] for c in status["conditions"]}
+        reasons = {c["type"]: c["reason"] for c in status.get("conditions", ())}
         log.debug("status", kind=resource.kind, object=f"{namespace}/{name}", **reasons)
         regarding = Regarding(
             resource.kind, namespace, name, about.uid, answer["metadata"]["resourceVersion"]
@@ -246,3 +289,11 @@ def _subject(resource: Resource, about: Route | Pool) -> Subject:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def own_status(live: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a route's status that is ours, as it was last applied."""
+    own = {k: live[k] for k in ("observedGeneration", "url", "traffic") if k in live}
+    if "conditions" in live:
+        own["conditions"] = [c for c in live["conditions"] if c.get("type") in ROUTE_CONDITIONS]
+    return own

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from modelrouter.api.canary_status import CanaryStatus, read_canary_status
 from modelrouter.api.manifests import Key
 from modelrouter.api.pool import ModelPool
 from modelrouter.api.problems import Problem, field_path, validation_problems
@@ -37,10 +38,16 @@ class Resource(Generic[Model]):
     """Metadata and status as they are in the cluster; of the ownership records only our own."""
     router: str = ""
     """For routes: the router named, even where the rest cannot be read."""
+    canary: CanaryStatus | None = None
+    """For routes that have a canary: how far it got, by the status in the cluster."""
 
     def same_spec(self, other: Resource[Model]) -> bool:
         """Whether the two say the same, apart from metadata and status."""
         return self.uid == other.uid and self.generation == other.generation
+
+    def same_split(self, other: Resource[Model]) -> bool:
+        """Whether the canaries of the two send as many requests the same way."""
+        return _split(self.canary) == _split(other.canary)
 
 
 def read_resource(
@@ -64,7 +71,25 @@ def read_resource(
         problems=problems,
         live=live,
         router=router,
+        canary=_canary(live, parsed, known),
     )
+
+
+def _canary(
+    live: Object, parsed: ModelRoute | ModelPool | None, known: Resource[Any] | None
+) -> CanaryStatus | None:
+    if not isinstance(parsed, ModelRoute) or parsed.spec.canary is None:
+        return None
+    document = (live.get("status") or {}).get("canary")
+    if known is not None and known.canary is not None:
+        before = (known.live.get("status") or {}).get("canary")
+        if document == before:
+            return known.canary
+    return read_canary_status(document)
+
+
+def _split(canary: CanaryStatus | None) -> tuple[object, ...]:
+    return (canary.id, canary.phase, canary.weight) if canary is not None else ()
 
 
 def _parse(obj: Object, model: type[Model]) -> tuple[Model | None, tuple[Problem, ...]]:

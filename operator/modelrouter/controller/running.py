@@ -172,6 +172,7 @@ class Operator:
                 polls,
                 AdapterCalls(session, PORT),
                 ServerMetrics(session, self.view.pool_children.pods),
+                session,
                 self.metrics,
                 self.identity,
             )

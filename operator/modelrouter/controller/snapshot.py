@@ -32,7 +32,7 @@ class Listener(Protocol):
         """The configuration or the children of a router may have to change."""
 
     def route_changed(self, route: Key) -> None:
-        """The status of a route may have to change."""
+        """The status of a route, or its canary, may have to change; or it is gone."""
 
     def pool_changed(self, pool: Key) -> None:
         """The status of a pool may have to change."""
@@ -73,6 +73,8 @@ class Snapshot:
         route = read_resource(obj, ModelRoute, known)
         self.routes[key] = route
         if known is not None and known.same_spec(route):
+            if not known.same_split(route):
+                self._routers_changed(self.by_router.groups(key))
             if own:
                 return
         else:
@@ -97,6 +99,7 @@ class Snapshot:
         self.by_pool.put(key, ())
         self._routers_changed(routers)
         self._pools_changed(self._pools_named(route))
+        self._routes_changed([key])
 
     def put_pool(self, obj: Object, *, own: bool = False) -> None:
         """A ModelPool was seen. `own`: in the answer to our own write of its status."""

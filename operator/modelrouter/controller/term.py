@@ -18,16 +18,22 @@ from modelrouter.api.manifests import Key
 from modelrouter.api.operator_config import OperatorConfig
 from modelrouter.controller.adapter_calls import AdapterCalls
 from modelrouter.controller.adapters import AdapterLoader
+from modelrouter.controller.analysing import Analyst
 from modelrouter.controller.applying import Writer
+from modelrouter.controller.canaries import Canaries
+from modelrouter.controller.canary_hooks import HookCalls
+from modelrouter.controller.candidates import Candidates
 from modelrouter.controller.events import EventPoster
 from modelrouter.controller.following import ClusterView
 from modelrouter.controller.leading import NotLeadingError
 from modelrouter.controller.loads import Loads
+from modelrouter.controller.measurements import RouterFigures
 from modelrouter.controller.metrics import OperatorMetrics
 from modelrouter.controller.planning import Planner
 from modelrouter.controller.pool_children import pool_of
 from modelrouter.controller.pool_objects import PoolObjects, PoolProblemError
 from modelrouter.controller.programmed import AgentPolls
+from modelrouter.controller.prometheus import Prometheus
 from modelrouter.controller.queue import WorkQueue
 from modelrouter.controller.reconciling import RouterObjects, problem_text
 from modelrouter.controller.reporting import Reporter
@@ -47,6 +53,7 @@ POOL_WORKERS = 8
 ADAPTER_WORKERS = 64
 """Adapters load for seconds to minutes, and nothing here has to work for that."""
 STATUS_WORKERS = 24
+CANARY_WORKERS = 24
 LOOK_AGAIN_SECONDS = 30.0
 """When what keeps a pool from being as it should is looked at again."""
 CLOCK_SECONDS = 10.0
@@ -66,6 +73,7 @@ class Term:
         polls: AgentPolls,
         calls: AdapterCalls,
         servers: ServerMetrics,
+        session: aiohttp.ClientSession,
         metrics: OperatorMetrics,
         instance: str,
     ) -> None:
@@ -106,6 +114,21 @@ class Term:
             self._pool_problems,
             self._loader,
             self.scaler.status,
+        )
+        self._canaries = Canaries(
+            view.snapshot,
+            Analyst(view.pods, RouterFigures(session), Prometheus(session)),
+            Candidates(view.snapshot, view.pods, polls, self._reporter.waking),
+            self._reporter,
+            HookCalls(session),
+            lambda route: self._canary_turns.add(route, first=True),
+        )
+        self._canary_turns: WorkQueue[Key] = WorkQueue(
+            "canaries",
+            self._canaries.work_on,
+            workers=CANARY_WORKERS,
+            watcher=metrics,
+            retryable=_is_retryable,
         )
         self._routers: WorkQueue[Key] = WorkQueue(
             "routers",
@@ -154,6 +177,8 @@ class Term:
             ),
         ]
         gauges += self.scaler.observed_by(self._metrics)
+        self._metrics.registry.register(self._canaries.metrics)
+        gauges.append(self._canaries.metrics)
         self._metrics.leader.set(1)
         self._view.snapshot.listeners.append(self)
         try:
@@ -172,6 +197,7 @@ class Term:
                 tasks.create_task(self._follow_the_clock())
                 tasks.create_task(self._servers.follow(self._view.snapshot))
                 tasks.create_task(self._statuses.run())
+                tasks.create_task(self._canary_turns.run())
                 tasks.create_task(self._events.run())
         except* NotLeadingError:
             log.warning("a write came too late: this operator does not lead any more")
@@ -180,6 +206,7 @@ class Term:
             self._view.snapshot.listeners.remove(self)
             for gauge in gauges:
                 self._metrics.forget_gauge(gauge)
+            await self._canaries.stop()
             await self._polls.stop()
 
     # What changed
@@ -189,8 +216,10 @@ class Term:
         self._routers.add(router)
 
     def route_changed(self, route: Key) -> None:
-        """The status of a route may have to change."""
+        """The status of a route, or its canary, may have to change; or it is gone."""
         self._statuses.add(("route", route))
+        if self._canaries.concerns(route):
+            self._canary_turns.add(route)
 
     def pool_changed(self, pool: Key) -> None:
         """The status of a pool may have to change."""
@@ -331,7 +360,13 @@ class Term:
     def _depths(self) -> dict[tuple[str, ...], float]:
         return {
             (queue.name, state): count
-            for queue in (self._routers, self._pools, self._adapters, self._statuses)
+            for queue in (
+                self._routers,
+                self._pools,
+                self._adapters,
+                self._statuses,
+                self._canary_turns,
+            )
             for state, count in queue.depth.items()
         }
 
@@ -350,5 +385,9 @@ def _is_retryable(error: Exception) -> bool:
 def make_session() -> aiohttp.ClientSession:
     """For questions to router pods: one open connection to each."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), trust_env=False, auto_decompress=True
+        connector=aiohttp.TCPConnector(limit=0),
+        # Hooks are anybody's servers: what one sets is sent to nobody.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=True,
     )

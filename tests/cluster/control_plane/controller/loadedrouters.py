@@ -1,10 +1,11 @@
-"""Router pods that tell any load that a test wants them to: agents without an Envoy."""
+"""Router pods that tell any load and any figures that a test wants: agents without an Envoy."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,6 +28,10 @@ class LoadedRouter:
         self.address = f"127.{os.getpid() % 25 + 225}.1.{LoadedRouter._number}"
         self._kubernetes, self._namespace = kubernetes, namespace
         self.pools: dict[str, dict[str, int]] = {}
+        self.arms: dict[str, dict[str, Any]] = {}
+        """By route: the figures of its canary's arms, whatever the window."""
+        self.silent = False
+        """Whether it keeps its figures to itself."""
         self._changed = threading.Condition()
         self._digest = 0
         router = self
@@ -35,8 +40,13 @@ class LoadedRouter:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                query = parse_qs(urlsplit(self.path).query)
-                body = json.dumps(router._state(query.get("pools", [""])[0])).encode()
+                place = urlsplit(self.path)
+                query = parse_qs(place.query)
+                if place.path == "/measurementz":
+                    found = router._measured(query["route"][0], query["seconds"])
+                else:
+                    found = router._state(query.get("pools", [""])[0])
+                body = json.dumps(found).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("connection", "close")  # so that it can be stopped
@@ -63,6 +73,14 @@ class LoadedRouter:
             self._digest += 1
             self._changed.notify_all()
 
+    def measure(self, route: str, canary: str, **arms: Any) -> None:
+        """From now on these are the figures of a canary's `stable` and `candidate`."""
+        self.arms[route] = {
+            "id": canary,
+            "stable": arms["stable"].document(),
+            "canary": arms["candidate"].document(),
+        }
+
     def report(self, *, ready: bool) -> None:
         """Write the pod's status."""
         status = {
@@ -83,6 +101,14 @@ class LoadedRouter:
             self._changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
+
+    def _measured(self, route: str, seconds: list[str]) -> dict[str, Any]:
+        while self.silent:
+            time.sleep(0.1)
+        found = self.arms.get(route, {"id": "", "stable": {}, "canary": {}})
+        arms = {"stable": found["stable"], "canary": found["canary"]}
+        windows = {each: {**arms, "covers": float(each)} for each in seconds}
+        return {"route": route, "id": found["id"], "windows": windows}
 
     def _state(self, known: str) -> dict[str, Any]:
         with self._changed:
