@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelrouter.api.canary_status import CanaryPhase
 from unit.plan.cluster_state import Cluster
 from unit.plan.golden import cases
 
@@ -160,6 +161,69 @@ def test_an_operator_that_is_refused_its_writes_is_degraded(lua: str):
     ]
     status = {"observedGeneration": 1, "conditions": conditions}
     assert health(lua, "ModelRoute", resource(status, 1)) == ("Degraded", "RouterNotApplied: no")
+
+
+READY = {"type": "Ready", "status": "True", "reason": "Ready", "message": "fine"}
+NO_ENDPOINTS = {"type": "Ready", "status": "False", "reason": "NoEndpoints", "message": "none"}
+NO_POOL = {"type": "ResolvedRefs", "status": "False", "reason": "PoolNotFound", "message": "gone"}
+
+
+def with_canary(phase: str | None, *conditions: dict[str, str]) -> dict[str, Any]:
+    """A route whose canary is in a phase."""
+    status: dict[str, Any] = {"observedGeneration": 1, "conditions": list(conditions) or [READY]}
+    if phase is not None:
+        status["canary"] = {"phase": phase, "message": "why"}
+    found = resource(status, 1)
+    found["spec"]["canary"] = {"from": "a", "to": "b", "steps": [{"weight": 5}]}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (CanaryPhase.PENDING, "Progressing"),
+        (CanaryPhase.PROGRESSING, "Progressing"),
+        (CanaryPhase.PAUSED, "Suspended"),
+        (CanaryPhase.PROMOTED, "Healthy"),
+        (CanaryPhase.ROLLED_BACK, "Degraded"),
+        (CanaryPhase.ABORTED, "Degraded"),
+    ],
+)
+def test_health_of_a_canary(lua: str, phase: CanaryPhase, expected: str):
+    seen, message = health(lua, "ModelRoute", with_canary(phase.value))
+    assert (seen, message) == (expected, f"{phase.value}: why")
+
+
+def test_every_phase_of_a_canary_has_a_health():
+    (cases,) = (m for m in test_health_of_a_canary.pytestmark if m.name == "parametrize")
+    assert {phase for phase, _ in cases.args[1]} == set(CanaryPhase)
+
+
+@pytest.mark.parametrize(
+    ("phase", "condition", "expected"),
+    [
+        ("RolledBack", NO_ENDPOINTS, "Degraded"),
+        ("Paused", NO_ENDPOINTS, "Progressing"),
+        ("Promoted", NO_ENDPOINTS, "Progressing"),
+        ("Progressing", NO_POOL, "Degraded"),
+        ("Paused", NO_POOL, "Degraded"),
+    ],
+)
+def test_the_worst_of_canary_and_conditions_counts(
+    lua: str, phase: str, condition: dict[str, str], expected: str
+):
+    assert health(lua, "ModelRoute", with_canary(phase, condition))[0] == expected
+
+
+def test_a_canary_that_nobody_has_looked_at_is_progressing(lua: str):
+    seen, message = health(lua, "ModelRoute", with_canary(None))
+    assert (seen, message) == ("Progressing", "The operator has not looked at the canary yet")
+
+
+def test_what_is_left_of_a_canary_that_is_gone_does_not_count(lua: str):
+    found = with_canary("RolledBack")
+    del found["spec"]["canary"]
+    assert health(lua, "ModelRoute", found) == ("Healthy", "fine")
 
 
 @pytest.mark.parametrize(
