@@ -132,7 +132,7 @@ class _Turn:
         status = self._renumbered(status, placed)
         if not self._is_over(status):
             return self._holding(status), None
-        if spec.analysis.checks and status.analysis is not AnalysisOutcome.PASSING:
+        if not self._is_proved(status):
             return self._holding(self._overdue(status)), None
         if status.step == len(spec.steps):
             return self._promoted(status, f"after {_counted(len(spec.steps), 'step')}"), None
@@ -282,6 +282,15 @@ class _Turn:
         if step.seconds is None:
             return self._levers.resumed_step == status.step
         return self._now - status.since >= timedelta(seconds=step.seconds)
+
+    def _is_proved(self, status: CanaryStatus) -> bool:
+        """Whether an analysis passed that was made once the step had lasted long enough."""
+        if not self._spec.analysis.checks:
+            return True
+        if status.analysis is not AnalysisOutcome.PASSING or status.judged is None:
+            return False
+        seconds = self._spec.steps[status.step - 1].seconds or 0
+        return status.judged - status.since >= timedelta(seconds=seconds)
 
     def _holding(self, status: CanaryStatus) -> CanaryStatus:
         """The step goes on; one without a duration waits for people once it has passed."""
