@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,6 +80,8 @@ class Pair:
     """The agent and Envoy."""
 
     def __init__(self) -> None:
+        self.options: Sequence[str] = ()
+        """More options of the agent."""
         # Not pytest's directory: paths of Unix sockets may have 107 bytes at most.
         self.directory = Path(tempfile.mkdtemp(prefix="mr-"))
         self.runtime = self.directory / "run"
@@ -143,6 +146,7 @@ class Pair:
         command += ["--runtime-dir", str(self.runtime), "--drain-seconds", "3"]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
         command += ["--void-port", str(self._void_port), "--log-format", "json"]
+        command += self.options
         before = self.log.read_text().count("agent is up") if self.log.exists() else 0
         self._agent = launch(command, self.log)
         wait_until(

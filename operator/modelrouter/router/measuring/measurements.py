@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from modelrouter.api.router_config import CanaryConfig, PoolConfig, RouteConfig, RouterConfig
+from modelrouter.policy.arms import CANARY, STABLE, plain_reason
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.measuring.outcome import counts, failure_of
 from modelrouter.router.measuring.tally import Arms, Tally
@@ -18,8 +19,6 @@ from modelrouter.router.records.keeping import DecisionRecord
 SETTLING_SECONDS = 0.2
 """After a canary has come into force, requests may have been placed by the one before: decisions
 are shared for 50 ms, and the access log is 20 ms late."""
-STABLE_MARK = "; stable"
-CANARY_MARK = "; canary"
 _MOST_REASONS = 1000
 """Reasons name what was passed over, in many ways."""
 _LEAST_STREAM_MS = 1.0
@@ -39,8 +38,8 @@ class RunningCanary:
         self.timeline = Timeline()
         self.prices: Mapping[str, Price] = {}
         self._pools = {
-            f"rule:{config.rule}{STABLE_MARK}": config.stable,
-            f"rule:{config.rule}{CANARY_MARK}": config.candidate,
+            f"{plain_reason(config.rule)}; {STABLE}": config.stable,
+            f"{plain_reason(config.rule)}; {CANARY}": config.candidate,
         }
         self._meant: dict[str, str | None] = {}
 
