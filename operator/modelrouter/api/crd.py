@@ -77,6 +77,7 @@ _KINDS = (
         (
             _Column("Models", ".spec.models", description="What clients put in model"),
             _Column("Router", ".spec.router", description="The router that serves the route"),
+            _Column("Canary", ".status.canary.summary", description="Phase and weight in force"),
             _Column("Ready", _READY, description="Whether requests can be served"),
             _AGE,
             _Column("URL", ".status.url", priority=1, description="Base URL for clients"),
