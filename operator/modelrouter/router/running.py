@@ -54,6 +54,7 @@ from modelrouter.router.measuring.serving import measurement_routes
 from modelrouter.router.queues import watch_queues
 from modelrouter.router.records.keeping import DecisionRecords
 from modelrouter.router.records.serving import record_routes
+from modelrouter.router.records.shadowed import ShadowedRequests
 from modelrouter.router.settings import AgentSettings, ClusterSettings
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,8 @@ async def _serve(settings: AgentSettings) -> None:
     registry.register(ShadowCollector(agent.decide.shadowing))
     outcomes = Outcomes()
 
-    records = DecisionRecords()
+    records, shadowed = DecisionRecords(), ShadowedRequests()
+    records.shadows_of, agent.decide.shadowing.tell = shadowed.of, shadowed.add
     feedback = FeedbackLedger(records, agent.measurements.rate)
     registry.register(FeedbackCollector(feedback))
 

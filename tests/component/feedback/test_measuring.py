@@ -114,7 +114,7 @@ async def test_statuses_that_reach_the_client(canary: Canary, new: Simulator) ->
 
 
 async def test_a_stream_that_broke_off(canary: Canary, new: Simulator) -> None:
-    await new.fault(mode="cut_stream", after_tokens=3)
+    await new.fault(mode="cut_stream", after_tokens=3, per_token_ms=50)
     with pytest.raises(httpx.RemoteProtocolError):
         await canary.post(**STREAM)
     _, measured = await canary.arms(requests=1)
