@@ -51,6 +51,8 @@ from modelrouter.router.kubernetes.metrics import WatchCollector
 from modelrouter.router.kubernetes.source import ClusterSource
 from modelrouter.router.last_good import LastGoodConfig
 from modelrouter.router.measuring.serving import measurement_routes
+from modelrouter.router.mirroring.metrics import MirrorCollector
+from modelrouter.router.mirroring.serving import mirror_routes
 from modelrouter.router.queues import watch_queues
 from modelrouter.router.records.keeping import DecisionRecords
 from modelrouter.router.records.serving import record_routes
@@ -102,6 +104,7 @@ async def _serve(settings: AgentSettings) -> None:
     registry = make_registry(ledger, agent.programmed)
     registry.register(WaitingCollector(agent.room))
     registry.register(ShadowCollector(agent.decide.shadowing))
+    registry.register(MirrorCollector(agent.mirrors))
     outcomes = Outcomes()
 
     records, shadowed = DecisionRecords(), ShadowedRequests()
@@ -110,6 +113,8 @@ async def _serve(settings: AgentSettings) -> None:
     registry.register(FeedbackCollector(feedback))
 
     def record(line: RequestRecord) -> None:
+        if agent.mirrors.record(line):
+            return
         waited = line.pool == HOLDING_CLUSTER
         if waited:
             line = outcomes.settle(line)
@@ -131,6 +136,7 @@ async def _serve(settings: AgentSettings) -> None:
             envoy.holding_socket, envoy.again_socket, agent.room, outcomes, ledger.refused_late
         )
         stack.push_async_callback(waiting.stop)
+        await stack.enter_async_context(agent.mirrors.serving())
         control = await serve(
             settings.runtime_dir / "control.sock",
             [discovery_handler(store)],
@@ -142,6 +148,7 @@ async def _serve(settings: AgentSettings) -> None:
         more = (
             *record_routes(records),
             *measurement_routes(agent.measurements),
+            *mirror_routes(agent.mirrors),
             *peer_routes(feedback, peers),
         )
         app = web.AppRunner(make_app(agent, registry, more), access_log=None)
@@ -153,6 +160,7 @@ async def _serve(settings: AgentSettings) -> None:
         replace_file(bootstrap_file, orjson.dumps(bootstrap(envoy)), mode=0o640)
         drain = partial(_drain, admin, agent, settings.drain_seconds, lets_go=cluster is not None)
         work = [
+            agent.mirrors.comparer.run(),
             follow(agent, cluster or _files(settings), last_good),
             _open_when_ready(decisions, waiting, agent),
             watch_queues(agent.endpoints, lambda: agent.programmed.pools),

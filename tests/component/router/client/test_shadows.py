@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
 from component.router.client.answers import CHAT
 from component.router.client.conftest import Serve, Servers
+from component.router.processes import ask as asked
 from component.router.rig import Router, eventually, pool, route
 
 DECISIONS = "modelrouter_shadow_decisions_total"
@@ -64,6 +67,23 @@ async def test_a_shadow_decides_every_request_and_sends_none(
     assert len(await servers.second.received()) == 60
     assert await servers.first.received() == []
     assert await servers.third.received() == []
+
+
+async def test_the_record_of_a_request_has_the_choice_of_the_shadow(
+    router: Router, http: httpx.AsyncClient
+) -> None:
+    answer = await ask(http, x_team="blue")
+    path = f"/recordz?request_id={answer.headers['x-request-id']}"
+
+    async def record() -> dict[str, Any]:
+        found: dict[str, Any] = await asked(router.admin_port, "GET", path, ok=(200, 404))
+        return found if "shadows" in found else {}
+
+    found = await eventually(record)
+    assert found["pool"] == "second"
+    assert found["shadows"] == [
+        {"shadow": "trial", "pool": "third", "reason": "rule:team", "error": ""}
+    ]
 
 
 async def test_a_shadow_is_no_model(http: httpx.AsyncClient) -> None:
