@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from modelrouter.router.accesslog.record import RequestRecord
-from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.records.rating import Rating
 
@@ -53,15 +52,13 @@ class Part:
     """Records that came one after the other, and are forgotten together: forgetting them one by one
     would cost each request more than keeping it."""
 
-    __slots__ = ("began_at", "entries", "ratings", "shadows")
+    __slots__ = ("began_at", "entries", "ratings")
 
     def __init__(self, began_at: float) -> None:
         self.began_at = began_at
         # Plain tuples: the garbage collector leaves those of strings and numbers alone.
         self.entries: dict[str, tuple[Any, ...]] = {}
         self.ratings: dict[str, Rating] = {}
-        self.shadows: dict[str, dict[str, ShadowChoice]] = {}
-        """Of requests that were decided in this time: what each shadow would have done."""
 
 
 class DecisionRecords:
@@ -177,21 +174,6 @@ class DecisionRecords:
         part = self._part_of(request_id)
         return part.ratings.get(request_id) if part is not None else None
 
-    def note_shadow(self, request_id: str, choice: ShadowChoice) -> None:
-        """What a shadow would have done with a request that has just been decided."""
-        now = self._clock()
-        newest = self._newest
-        if now - newest.began_at > self._lasts:
-            newest = self._turn(now)
-        newest.shadows.setdefault(request_id, {})[choice.shadow] = choice
-
-    def shadows_of(self, request_id: str) -> Collection[ShadowChoice]:
-        """What shadows would have done with a request; none if it had no shadow."""
-        for part in self._parts():
-            if request_id in part.shadows:
-                return part.shadows[request_id].values()
-        return ()
-
     def view(self, request_id: str) -> dict[str, Any] | None:
         """A record for a person who looks; None if there is none."""
         record = self.find(request_id)
@@ -206,6 +188,5 @@ class DecisionRecords:
             **plain,
             "rule": record.rule,
             "seconds_ago": round(self._clock() - record.ended_at, 3),
-            "shadows": [choice._asdict() for choice in self.shadows_of(request_id)],
             "feedback": rating._asdict() if rating else None,
         }

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from modelrouter.router.accesslog.record import RequestRecord
-from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.records import keeping
 from modelrouter.router.records.keeping import DecisionRecords
 from modelrouter.router.records.rating import Rating
@@ -51,7 +50,6 @@ def test_what_is_kept(records: DecisionRecords, clock: Clock) -> None:
         "prompt_tokens": 7,
         "completion_tokens": 11,
         "seconds_ago": 2.5,
-        "shadows": [],
         "feedback": None,
     }
     assert records.view("b") is None
@@ -111,23 +109,6 @@ def test_of_requests_with_one_id_the_newest_counts(records: DecisionRecords, clo
         assert found
         assert found.pool == f"pool-{seconds}"
         assert records.rate("a", Rating(0.5)), "it has no rating of its own"
-
-
-def test_what_shadows_would_have_done(records: DecisionRecords, clock: Clock) -> None:
-    """They decide before the request is served, which may take minutes."""
-    records.note_shadow("a", ShadowChoice("next", "gpt", "rule:all"))
-    records.note_shadow("a", ShadowChoice("other", "", "rule:all", "overloaded"))
-    clock.now += 300
-    records.add(ended("a"))
-    view = records.view("a")
-    assert view
-    assert view["shadows"] == [
-        {"shadow": "next", "pool": "gpt", "reason": "rule:all", "error": ""},
-        {"shadow": "other", "pool": "", "reason": "rule:all", "error": "overloaded"},
-    ]
-    clock.now += 4000
-    records.note_shadow("b", ShadowChoice("next", "gpt", "rule:all"))
-    assert not records.shadows_of("a"), "without records, too, they are forgotten"
 
 
 def test_only_so_many_comments_are_kept(
