@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.records.keeping import MOST_RECORDS
 
@@ -11,7 +13,8 @@ class ShadowedRequests:
 
     def __init__(self, most: int = MOST_RECORDS) -> None:
         self._most = most
-        self._choices: dict[str, tuple[ShadowChoice, ...]] = {}
+        # Not a plain dictionary: that finds its first key slowly when those before it are gone.
+        self._choices: OrderedDict[str, tuple[ShadowChoice, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._choices)
@@ -22,7 +25,7 @@ class ShadowedRequests:
         others = [c for c in self._choices.pop(request_id, ()) if c.shadow != choice.shadow]
         self._choices[request_id] = (*others, choice)
         if len(self._choices) > self._most:
-            del self._choices[next(iter(self._choices))]
+            self._choices.popitem(last=False)
 
     def of(self, request_id: str) -> tuple[ShadowChoice, ...]:
         """The choices of all shadows that decided a request."""
