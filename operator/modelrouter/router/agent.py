@@ -32,6 +32,7 @@ from modelrouter.router.holding.room import WaitingRoom
 from modelrouter.router.inputs import Inputs, Secrets
 from modelrouter.router.last_good import LastGoodConfig
 from modelrouter.router.measuring.measurements import Measurements
+from modelrouter.router.mirroring.mirrors import Mirrors
 from modelrouter.router.pacing import let_go
 from modelrouter.router.pool_counts import PoolCounts
 from modelrouter.router.reading import ConfigReader, InvalidConfigError
@@ -113,6 +114,7 @@ class Agent:
         self.counts = PoolCounts()
         self.room = WaitingRoom(ledger.pools)
         self.measurements = Measurements()
+        self.mirrors = Mirrors(ledger, settings)
         self.decide.wake = self._wake
         self.endpoints.on_report = self._services_changed
         self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
@@ -216,6 +218,7 @@ class Agent:
         )
         self.ledger.use_pools(config.pools)
         self.measurements.use(config)
+        self.mirrors.use(config)
         self.room.scalings = {
             name: pool.scaling
             for name, pool in config.pools.items()

@@ -77,9 +77,10 @@ class EnvoyAdmin:
         }
 
     async def active_requests(self) -> int:
-        """Requests that clients are waiting for."""
+        """Requests that clients are waiting for; nobody waits for copies."""
         found = await self.gauges(r"^http\..*\.downstream_rq_active$")
-        return sum(value for name, value in found.items() if not name.startswith("http.admin."))
+        others = ("http.admin.", "http.mirror.")
+        return sum(value for name, value in found.items() if not name.startswith(others))
 
     async def open_connections(self) -> int:
         """Connections of clients, used or not."""
