@@ -195,7 +195,7 @@ class Canaries:
     def _settle(self, key: Key, spec: Canary, memory: _Memory, status: CanaryStatus | None) -> None:
         """What was written is in the cluster, or never got there."""
         if status is not None:
-            self.metrics.show(key, status)
+            self.metrics.show(key, spec, status)
         pending, memory.written = memory.written, None
         if pending is None or status is None:
             return

@@ -9,6 +9,7 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from modelrouter.api.canary import Canary
 from modelrouter.api.canary_status import CanaryPhase, CanaryStatus
 from modelrouter.api.manifests import Key
 
@@ -21,15 +22,17 @@ class CanaryMetrics(Collector):
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._statuses: dict[Key, CanaryStatus] = {}
+        self._pauses: dict[Key, float | None] = {}
         self._transitions: dict[Key, Counter[str]] = {}
         self._analyses: dict[Key, Counter[str]] = {}
 
-    def show(self, route: Key, status: CanaryStatus) -> None:
+    def show(self, route: Key, spec: Canary, status: CanaryStatus) -> None:
         """This is how far the canary of a route is."""
         if route not in self._statuses:
             self._transitions.setdefault(route, Counter({phase.value: 0 for phase in CanaryPhase}))
             self._analyses.setdefault(route, Counter())
         self._statuses[route] = status
+        self._pauses[route] = _pause(spec, status)
 
     def turned(self, route: Key, to: CanaryPhase) -> None:
         """The canary of a route took a step, or came into another phase."""
@@ -41,7 +44,7 @@ class CanaryMetrics(Collector):
 
     def forget(self, route: Key) -> None:
         """A route has no canary any more."""
-        for figures in (self._statuses, self._transitions, self._analyses):
+        for figures in (self._statuses, self._pauses, self._transitions, self._analyses):
             figures.pop(route, None)
 
     def collect(self) -> Iterator[Metric]:
@@ -61,13 +64,22 @@ class CanaryMetrics(Collector):
             "Time since the step, or the phase that ends a canary, began.",
             labels=_LABELS,
         )
+        pause = GaugeMetricFamily(
+            "modelrouter_canary_step_pause_seconds",
+            "Time that the step takes at least; 0 before the first, none for a step that has to be "
+            "resumed.",
+            labels=_LABELS,
+        )
+        for route, seconds in self._pauses.items():
+            if seconds is not None:
+                pause.add_metric(route, seconds)
         for route, status in self._statuses.items():
             weight.add_metric([*route, status.candidate], status.weight)
             weight.add_metric([*route, status.stable], 100 - status.weight)
             for each in CanaryPhase:
                 phase.add_metric([*route, each.value], float(each is status.phase))
             age.add_metric(route, max((self._clock() - status.since).total_seconds(), 0.0))
-        yield from (weight, phase, age)
+        yield from (weight, phase, age, pause)
         yield _counter(
             "modelrouter_canary_transitions",
             "Steps and phases that canaries came into, by phase.",
@@ -80,6 +92,13 @@ class CanaryMetrics(Collector):
             "outcome",
             self._analyses,
         )
+
+
+def _pause(spec: Canary, status: CanaryStatus) -> float | None:
+    if not status.step:
+        return 0.0
+    # Steps may have been taken out of the spec since the status was written.
+    return spec.steps[min(status.step, len(spec.steps)) - 1].seconds
 
 
 def _counter(
