@@ -136,7 +136,7 @@ class CanaryStatus(StrictModel):
     def document(self) -> dict[str, Any]:
         """Plain data as it stands in `status.canary`. What says nothing is left out, except that
         `step`, `weight` and `failures` are always there."""
-        content = self.model_dump(mode="json", exclude_defaults=True)
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         for name in ("step", "weight", "failures"):
             content[name] = getattr(self, name)
         return content
