@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.control_plane.controller.loadedrouters import LoadedRouter
 from cluster.control_plane.controller.operators import Installation, Operator
 from cluster.control_plane.controller.resources import Resources
 from cluster.control_plane.controller.routerpods import RouterPods
@@ -16,6 +17,7 @@ from cluster.kubernetes.access import Kubernetes
 from cluster.secrecy import Recorder
 
 Install = Callable[..., Installation]
+Router = Callable[[], LoadedRouter]
 
 
 @pytest.fixture
@@ -57,6 +59,20 @@ def router_pods(kubernetes: Kubernetes, namespace: str, secrecy: Recorder) -> It
         yield pods
         pods.stop()
         secrecy.look_at_files(Path(folder).rglob("*.log"))
+
+
+@pytest.fixture
+def router(kubernetes: Kubernetes, namespace: str, router_pods: RouterPods) -> Iterator[Router]:
+    """Brings a pod of the router to life, which tells what the test says."""
+    made: list[LoadedRouter] = []
+
+    def start() -> LoadedRouter:
+        made.append(LoadedRouter(kubernetes, namespace, router_pods))
+        return made[-1]
+
+    yield start
+    for pod in made:
+        pod.stop()
 
 
 @pytest.fixture

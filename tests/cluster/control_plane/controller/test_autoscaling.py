@@ -16,11 +16,9 @@ import pytest
 import yaml
 
 from cluster.conftest import unavailable
-from cluster.control_plane.controller.conftest import Install
-from cluster.control_plane.controller.loadedrouters import LoadedRouter
+from cluster.control_plane.controller.conftest import Install, Router
 from cluster.control_plane.controller.operators import Installation, Operator
 from cluster.control_plane.controller.resources import Resources
-from cluster.control_plane.controller.routerpods import RouterPods
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
 from cluster.kubernetes.keda import scaled_object_definition
@@ -30,7 +28,6 @@ from modelrouter.api.pool import ModelPool
 from modelrouter.plan.vllm.scaled_object import plan_scaled_object
 
 NAME = "model-pool-llama"
-Router = Callable[[], LoadedRouter]
 
 
 def pool(**vllm: Any) -> dict[str, Any]:
@@ -47,20 +44,6 @@ def scaled(**autoscaling: Any) -> dict[str, Any]:
     """The same, autoscaled."""
     given = {"maxReplicas": 5, "target": {"runningRequests": 10}, "scaleDownDelay": "4s"}
     return pool(autoscaling={**given, **autoscaling})
-
-
-@pytest.fixture
-def router(kubernetes: Kubernetes, namespace: str, router_pods: RouterPods) -> Iterator[Router]:
-    """Brings a pod of the router to life, which tells what the test says."""
-    made: list[LoadedRouter] = []
-
-    def start() -> LoadedRouter:
-        made.append(LoadedRouter(kubernetes, namespace, router_pods))
-        return made[-1]
-
-    yield start
-    for pod in made:
-        pod.stop()
 
 
 def replicas(here: Resources) -> int:
