@@ -148,6 +148,69 @@ def resume(
     _pull(_place(kubeconfig, context, namespace), name, lambda seen: lever(seen, step))
 
 
+@app.command()
+def simulate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--filename", "-f", help="Manifests with the canary to try, instead of a ready one."
+        ),
+    ] = None,
+    route: Annotated[str, typer.Option(help="Its ModelRoute, if several have a canary.")] = "",
+    requests: Annotated[
+        int, typer.Option(min=4, help="Of the candidate, in the time that a step takes at least.")
+    ] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="Canaries for each candidate.")] = 1000,
+    stable_error_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the stable pool's requests that fail.")
+    ] = 0.01,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, show_default="0.03 more", help="The same of the failing candidate."
+        ),
+    ] = None,
+    latency_factor: Annotated[
+        float, typer.Option(min=0.1, max=20, help="How much longer the slow candidate takes.")
+    ] = 1.3,
+    steps: Annotated[
+        str, typer.Option(help="Weights in percent; not with --filename.", show_default="5,25,50")
+    ] = "",
+    min_requests: Annotated[
+        int, typer.Option(min=1, help="As analysis.minRequests; not with --filename.")
+    ] = 100,
+) -> None:
+    """Try an analysis on random traffic: an equal, a failing and a slow candidate.
+
+    It runs the judge and the state machine of the operator, for a thousand canaries each, and tells
+    how many are promoted or rolled back and how many requests that takes.
+    """
+    from modelrouter.cli.rehearsing import (
+        Rehearsal,
+        RehearsalError,
+        canary_of,
+        ready_made,
+        rehearse,
+    )
+
+    try:
+        if files:
+            canary = canary_of(files, route)
+        else:
+            canary = ready_made(
+                [int(step) for step in (steps or "5,25,50").split(",")], min_requests
+            )
+    except RehearsalError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(FAILED) from None
+    except ValueError:
+        raise typer.BadParameter("--steps takes growing weights of 1 to 100, as 5,25,50") from None
+    worse = min(stable_error_rate + 0.03, 1.0) if error_rate is None else error_rate
+    given = Rehearsal(canary, requests, seeds, stable_error_rate, worse, latency_factor)
+    for line in rehearse(given):
+        typer.echo(line)
+
+
 def _pull(place: Place, name: str, lever: Callable[[Seen], Order]) -> None:
     async def give(routes: CanaryRoutes) -> None:
         order = await routes.give(name, lever)

@@ -66,6 +66,11 @@ class Judgement:
     """Of those checks that did not pass, why."""
 
 
+def bound_text(check: CanaryCheck) -> str:
+    """The bound of a check as manifests name it, such as `maxRatioToStable 1.2`."""
+    return f"{_FIELD_OF[check.kind]} {check.bound}"
+
+
 def judge(
     analysis: CanaryAnalysis,
     stable: Measurement,
@@ -142,9 +147,7 @@ def _judge_figure(
     check: CanaryCheck, candidate: Figure, stable: Figure, fewest: int, enough: float
 ) -> CheckOutcome:
     value, other = candidate.value, stable.value
-    outcome = CheckOutcome(
-        check.label, f"{_FIELD_OF[check.kind]} {check.bound}", CheckResult.PASS, value, other
-    )
+    outcome = CheckOutcome(check.label, bound_text(check), CheckResult.PASS, value, other)
     if value is None or candidate.n < fewest:
         return _inconclusive(
             outcome, f"only {candidate.n} values of the candidate, {fewest} needed"
@@ -173,7 +176,7 @@ def _judge_figure(
 def _judge_custom(check: CanaryCheck, value: float | None, other: float | None) -> CheckOutcome:
     outcome = CheckOutcome(
         check.label,
-        f"{_FIELD_OF[check.kind]} {check.bound}",
+        bound_text(check),
         CheckResult.PASS,
         _finite(value),
         _finite(other),
