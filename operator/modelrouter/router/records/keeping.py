@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from modelrouter.policy.arms import CANARY, STABLE
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.records.rating import Rating
@@ -46,6 +47,13 @@ class DecisionRecord(NamedTuple):
         """The rule that placed it; empty if none did."""
         first = self.reason.partition(";")[0]
         return first[5:] if first.startswith("rule:") else ""
+
+    @property
+    def arm(self) -> str:
+        """The side of a canary that it was meant for; empty: it took part in none."""
+        _, _, rest = self.reason.partition("; ")
+        arm = rest.partition(";")[0]
+        return arm if arm in (STABLE, CANARY) else ""
 
 
 class Part:
@@ -187,6 +195,7 @@ class DecisionRecords:
         return {
             **plain,
             "rule": record.rule,
+            "arm": record.arm,
             "seconds_ago": round(self._clock() - record.ended_at, 3),
             "feedback": rating._asdict() if rating else None,
         }

@@ -41,6 +41,7 @@ def test_what_is_kept(records: DecisionRecords, clock: Clock) -> None:
         "request_id": "a",
         "route": "chat",
         "rule": "default",
+        "arm": "canary",
         "reason": "rule:default; canary; gpt full",
         "pool": "llama",
         "attempts": 2,
