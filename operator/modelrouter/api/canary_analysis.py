@@ -222,9 +222,8 @@ class CanaryAnalysis(StrictModel):
                 at=".checks",
             ),
             Cel(
-                "!has(self.checks) || self.checks.filter(check, has(check.name)).all(check, "
-                "self.checks.filter(other, has(other.name))"
-                ".exists_one(other, other.name == check.name))",
+                "!has(self.checks) || self.checks.all(check, !has(check.name) || "
+                "self.checks.exists_one(other, has(other.name) && other.name == check.name))",
                 "two checks have the same name",
                 at=".checks",
             ),

@@ -109,6 +109,74 @@ ROUTE = some(
         "sticky": some({"by": either("Session", "Prefix", "Cookie", 1), "header": HEADERS}),
     }
 )
+QUERIES = either("up", "up{p='{{pool}}'}", "{{ pool }}", "{{pod}}", "{{{pool}}", "")
+BOUNDS = ("min", "max", "minRatioToStable", "maxRatioToStable")
+BOUND = either(*[{bound: "0.5"} for bound in BOUNDS], {}, {"min": "1.5"}, {"max": "99"})
+FIGURE = either(
+    {"metric": "successRate"}, {"metric": "p95Latency"}, {"metric": "quality"}, {"metric": "x"},
+    {"name": "a", "query": "up"}, {"name": "b", "query": "up{{pool}}"}, {"query": "up"},
+    {"name": "a"},
+    {"metric": "p50Latency", "name": "a"}, {"metric": "errorRate", "name": "a", "query": "up"},
+)  # fmt: skip
+CHECK = st.builds(lambda figure, bound: figure | bound, FIGURE, BOUND) | st.builds(
+    lambda query: {"name": "a", "query": query, "maxRatioToStable": "1"}, QUERIES
+)
+LIMIT = st.builds(
+    lambda metric, bound, rest: metric | bound | rest,
+    either({"metric": "errorRate"}, {"metric": "p95Latency"}, {}),
+    either({"max": "0.2"}, {"min": "0.9"}, {"max": "20"}, {}, {"max": "1", "min": "0"}),
+    some({"window": either("30s", "2m", "121s", "999ms", "1s"), "minRequests": INTEGERS}),
+)
+HOOK = st.builds(
+    lambda name, url, rest: {"name": name, "url": url, "at": "BeforeStep"} | rest,
+    either("a", "b", "c", "A"),
+    either("http://h/x?y=1", "https://h:80/", "http://h/#x", "http://u:p@h", "h", "http://h/@"),
+    some({"at": either("OnTransition", "Never"), "timeout": either("60s", "61s", "1ms", "0s")}),
+)
+WEIGHTS = either([5], [5, 25, 50], [0, 100], [5, 5], [25, 5], [5, 101], [-1], [])
+SMALL_MATCH = some(
+    {
+        "models": either(["m"], ["large"], ["other"], []),
+        "promptTokens": either(
+            {"min": 10}, {"max": 9}, {"min": 9, "max": 10}, {"min": 3, "max": 2}
+        ),
+        "dataClasses": either(["a"], []),
+    }
+)
+SPLIT_RULE = st.builds(
+    lambda name, match, targets: {"name": name, "match": match, "targets": targets},
+    either("x", "y", "pools"),
+    SMALL_MATCH,
+    either([{"pool": "a"}], [{"pool": "b"}], [{"pool": "a", "weight": 0}, {"pool": "b"}]),
+)
+CANARY = st.builds(
+    lambda parts, weights, pauses, rest: parts
+    | {"steps": [{"weight": w, "pause": pauses} if pauses else {"weight": w} for w in weights]}
+    | rest,
+    either(*[{"from": "a", "to": "b"}] * 6, {"from": "b", "to": "a"}, {"from": "a", "to": "a"},
+           {"from": "a", "to": "c"}, {"from": "a"}),
+    either(*[[5, 25, 50]] * 6) | WEIGHTS,
+    either("", "10m", "10m", "1s", "999ms"),
+    some(
+        {
+            "rule": either("x", "x", "x", "y", "pools"),
+            "match": SMALL_MATCH,
+            "paused": either(True, False, "yes"),
+            "analysis": some(
+                {
+                    "interval": either("30s", "1h", "61m", "1s"),
+                    "window": either("1h", "1s", "90m"),
+                    "minRequests": WHOLE,
+                    "checks": st.lists(CHECK, max_size=2),
+                    "failuresBeforeRollback": WHOLE,
+                    "hardLimits": st.lists(LIMIT, max_size=2),
+                    "prometheus": either({"address": "http://p:9090"}, {"address": "http://p?x"}),
+                }
+            ),
+            "hooks": st.lists(HOOK, max_size=2),
+        }
+    ),
+)  # fmt: skip
 ADDRESSES = either(
     "10.0.0.7:8000", "10.0.0.7", "h:0", "h:1", "h:65535", "h:65536", "h:080", "H.example.:80", "",
     "[fd00::7]:80", "[fd00]:80", "[10.0.0.7]:80", "[::ffff:10.0.0.7]:80", "[fe80::1%eth0]:80",
@@ -249,6 +317,14 @@ agreeing = settings(
 @given(spec=specs("ModelRoute", ROUTE))
 def test_routes_are_judged_alike(api: httpx.Client, spec: dict[str, Any]) -> None:
     check(api, "ModelRoute", spec)
+
+
+@agreeing
+@given(canary=CANARY, rules=st.lists(SPLIT_RULE, max_size=2, unique_by=lambda rule: rule["name"]))
+def test_canaries_are_judged_alike(
+    api: httpx.Client, canary: dict[str, Any], rules: list[dict[str, Any]]
+) -> None:
+    check(api, "ModelRoute", {**RIGHT["ModelRoute"], "rules": rules, "canary": canary})
 
 
 @agreeing

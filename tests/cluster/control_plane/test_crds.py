@@ -193,8 +193,17 @@ def test_kubectl_get_shows_what_matters(kubernetes: Kubernetes, namespace: str) 
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
     endpoints = {"ready": 1, "total": 2, "summary": "1/2"}
+    canary = {
+        "phase": "Progressing", "id": "2394bac1", "rule": "pools", "from": "a", "to": "b",
+        "step": 2, "steps": 3, "weight": 25, "summary": "Progressing 25%",
+        "since": "2026-01-01T00:00:00.123Z", "judged": "2026-01-01T00:00:30.123Z", "failures": 0,
+    }  # fmt: skip
     statuses = {
-        "ModelRoute": {"url": "http://model-router-default.ai.svc:8080/v1", "conditions": [ready]},
+        "ModelRoute": {
+            "url": "http://model-router-default.ai.svc:8080/v1",
+            "canary": canary,
+            "conditions": [ready],
+        },
         "ModelPool": {"source": "endpoints", "endpoints": endpoints, "conditions": [ready]},
     }
     for kind, status in statuses.items():
@@ -207,8 +216,8 @@ def test_kubectl_get_shows_what_matters(kubernetes: Kubernetes, namespace: str) 
         return [re.split(r"\s{2,}", line.strip()) for line in lines if line]
 
     header, row = table("mroute")
-    assert header == ["NAME", "MODELS", "ROUTER", "READY", "AGE"]
-    assert row[:4] == ["case", '["m","large"]', "default", "True"]
+    assert header == ["NAME", "MODELS", "ROUTER", "CANARY", "READY", "AGE"]
+    assert row[:5] == ["case", '["m","large"]', "default", "Progressing 25%", "True"]
     header, row = table("mpool")
     assert header == ["NAME", "MODEL", "SOURCE", "ENDPOINTS", "READY", "AGE"]
     assert row[:5] == ["case", "m", "endpoints", "1/2", "True"]
@@ -259,6 +268,25 @@ def largest_route() -> dict[str, Any]:
             }
             for index in range(64)
         ],
+        "canary": {
+            "rule": "63" + "r" * 61,
+            "from": pools[-1],
+            "to": pools[0],
+            "match": {"models": models[::-1], "headers": [header] * 16},
+            "steps": [{"weight": weight, "pause": "8760h"} for weight in range(32)],
+            "analysis": {
+                "checks": [
+                    {"name": f"{index:02}" + "c" * 61, "query": "{{pool}}" * 512, "max": "9" * 9}
+                    for index in range(16)
+                ],
+                "hardLimits": [{"metric": "errorRate", "max": "1.000000000"}] * 8,
+                "prometheus": {"address": "http://prometheus.monitoring:9090"},
+            },
+            "hooks": [
+                {"name": f"{index}" + "h" * 62, "url": "http://h/" + "h" * 1000, "at": "BeforeStep"}
+                for index in range(8)
+            ],
+        },
     }
 
 
