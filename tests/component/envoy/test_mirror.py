@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from component.envoy.rig import Backend, Connection, Request, Rig, pool, route
+from component.envoy.rig import Backend, Request, Rig, pool, route
 
 OWN_KEYS = {"first-key": {"api-key": "sk-first"}, "second-key": {"api-key": "sk-second"}}
 
@@ -52,7 +49,8 @@ def test_a_copy_has_the_model_and_the_key_of_its_own_pool(
     (original,) = asked(backends["first"])
     assert original.header("authorization") == "Bearer sk-first"
     assert copy.header("authorization") == "Bearer sk-second"
-    assert b'"two"' in copy.body and b'"one"' in original.body
+    assert b'"two"' in copy.body
+    assert b'"one"' in original.body
     assert copy.header("host") == backends["second"].address
     assert copy.header("x-request-id") == "copied-1"
     for request in (copy, original):

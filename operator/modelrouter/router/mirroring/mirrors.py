@@ -25,6 +25,7 @@ class Mirrors:
     def __init__(self, ledger: Ledger, settings: EnvoySettings) -> None:
         self._settings = settings
         self._mirrors: Mapping[str, MirrorConfig] = {}
+        self._comparing: set[str] = set()
         self._pools: Mapping[str, PoolConfig] = {}
         self.figures = CopyFigures(ledger)
         self.comparisons: dict[tuple[str, str], Comparison] = {}
@@ -38,6 +39,7 @@ class Mirrors:
         self._mirrors = {
             name: route.mirror for name, route in config.routes.items() if route.mirror is not None
         }
+        self._comparing = {name for name, mirror in self._mirrors.items() if mirror.compare}
         self._pools = config.pools
         for route, pool in list(self.comparisons):
             mirror = self._mirrors.get(route)
@@ -48,10 +50,11 @@ class Mirrors:
         """A line of the access log. Whether it is about a copy, and so about no request of a
         client."""
         if record.reason not in KINDS:
-            self.pairs.note(record)
+            if record.route in self._comparing:
+                self.pairs.note(record)
             return False
         self.figures.record(record)
-        if record.reason == MIRRORED:
+        if record.reason == MIRRORED and record.route in self._comparing:
             self.pairs.note(record, copy=True)
         return True
 

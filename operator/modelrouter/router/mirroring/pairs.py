@@ -17,6 +17,8 @@ MOST_BYTES = 16 * 1024 * 1024
 """Of texts that wait for their counterparts."""
 MOST_WAITING = 2_000
 LONGEST_WAIT_SECONDS = 300.0
+MOST_EARLY = 1_000
+"""Log lines that are remembered for parts that come after them."""
 
 _ACCEPTED = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -73,6 +75,7 @@ class PairStore:
         self._clock = clock
         self._waiting: OrderedDict[str, Pair] = OrderedDict()
         self._bytes = 0
+        self._early: OrderedDict[tuple[str, bool], RequestRecord] = OrderedDict()
         self.incomplete = 0
         """Pairs given up: one side never came, as when a client leaves, or there was no room."""
 
@@ -83,6 +86,8 @@ class PairStore:
             pair = self._waiting.get(request_id)
             if pair is None:
                 pair = self._waiting[request_id] = Pair(request_id, self._clock())
+                pair.original_record = self._early.pop((request_id, False), None)
+                pair.copy_record = self._early.pop((request_id, True), None)
             if path == "/prompt":
                 pair.asked = _asked(headers, body)
             else:
@@ -99,9 +104,13 @@ class PairStore:
         return _ACCEPTED
 
     def note(self, record: RequestRecord, *, copy: bool = False) -> None:
-        """A line of the access log. Costs a look-up where it belongs to no pair."""
-        pair = self._waiting.get(record.request_id) if self._waiting else None
+        """A line of the access log about a route that compares."""
+        pair = self._waiting.get(record.request_id)
         if pair is None:
+            # Of a request that is not compared, or its parts are still on their way.
+            self._early[record.request_id, copy] = record
+            if len(self._early) > MOST_EARLY:
+                self._early.popitem(last=False)
             return
         if copy:
             pair.copy_record = record
