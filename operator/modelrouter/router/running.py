@@ -50,6 +50,7 @@ from modelrouter.router.kubernetes.keeping import keep_endpoints
 from modelrouter.router.kubernetes.metrics import WatchCollector
 from modelrouter.router.kubernetes.source import ClusterSource
 from modelrouter.router.last_good import LastGoodConfig
+from modelrouter.router.measuring.metrics import ArmCollector
 from modelrouter.router.measuring.serving import measurement_routes
 from modelrouter.router.mirroring.metrics import MirrorCollector
 from modelrouter.router.mirroring.serving import mirror_routes
@@ -105,6 +106,7 @@ async def _serve(settings: AgentSettings) -> None:
     registry.register(WaitingCollector(agent.room))
     registry.register(ShadowCollector(agent.decide.shadowing))
     registry.register(MirrorCollector(agent.mirrors))
+    registry.register(ArmCollector(agent.measurements))
     outcomes = Outcomes()
 
     records, shadowed = DecisionRecords(), ShadowedRequests()

@@ -22,12 +22,15 @@ class Timeline:
         self._fine: deque[Span] = deque()
         self._second = -1
         self._now = Arms()
+        self._before = Arms()
+        """All spans but the present one, also those that are too old to be kept."""
 
     def at(self, now: float) -> Arms:
         """Where to count what happens now. `now` never goes back."""
         second = int(now)
         if second != self._second:
             self._second = second
+            self._before.absorb(self._now)
             self._now = Arms()
             self._fine.append((second, self._now))
             self._coarsen(second)
@@ -42,6 +45,12 @@ class Timeline:
             coarse.append((began, arms))
         while coarse and coarse[0][0] < second - LONGEST_SECONDS:
             coarse.popleft()
+
+    def so_far(self) -> Arms:
+        """Everything from the beginning."""
+        arms = self._before.copy()
+        arms.absorb(self._now)
+        return arms
 
     def since(self, moment: float) -> list[Span]:
         """The spans that began at or after a moment, as they are now: nothing older is in them."""
