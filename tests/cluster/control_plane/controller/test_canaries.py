@@ -25,8 +25,10 @@ from cluster.control_plane.controller.prometheus import Prometheus
 from cluster.control_plane.controller.resources import Resources
 from cluster.control_plane.controller.waiting import eventually
 from component.router.manifests import pool, route
+from modelrouter.api.router_config import RouteConfig
 from modelrouter.plan.canary.histogram import bucket_of
 from modelrouter.plan.canary.measurement import Measurement, Moments
+from modelrouter.plan.shards import route_key
 
 Place = tuple[str, int, int]
 """Phase, step and weight."""
@@ -102,13 +104,12 @@ class Stage:
         return self.status(name)
 
     def weights(self, name: str = "chat") -> dict[str, int]:
-        """The weights that routers have."""
+        """The weights that routers have, without those of 0."""
         for config in self.here.all("configmap"):
-            for text in (config.get("data") or {}).values():
-                if f'"models":["{name}"]' in text:
-                    for entry in _documents(text):
-                        if entry.get("models") == [name]:
-                            return {t["pool"]: t["weight"] for t in entry["rules"][-1]["targets"]}
+            text = (config.get("data") or {}).get(route_key(name))
+            if text:
+                rules = RouteConfig.model_validate_json(text).rules
+                return {t.pool: t.weight for t in rules[-1].targets if t.weight}
         return {}
 
     def reasons(self, name: str = "chat") -> list[str]:
@@ -121,14 +122,6 @@ class Stage:
         self.here.kubernetes.kubectl(
             "annotate", "mroute", "chat", given, "--overwrite", "-n", self.here.namespace
         )
-
-
-def _documents(text: str) -> Iterator[dict[str, Any]]:
-    found = json.loads(text)
-    yield found
-    for value in found.values() if isinstance(found, dict) else ():
-        if isinstance(value, dict):
-            yield from _documents(json.dumps(value))
 
 
 @contextmanager
@@ -181,7 +174,7 @@ def test_a_good_candidate_is_promoted_step_by_step_and_then_nothing_is_written(
         ("Progressing", 1, 5), ("Progressing", 2, 25), ("Progressing", 3, 50), ("Promoted", 3, 100),
     ]  # fmt: skip
     assert "put new in place of old at the head of spec.pools" in found["message"]
-    eventually(lambda: stage.weights().get("new", 0) > 0 == stage.weights().get("old", 0))
+    eventually(lambda: stage.weights() == {"new": 1})
     traffic = stage.here.get("mroute", "chat")["status"]["traffic"]
     assert {share["pool"]: share["weight"] for share in traffic if share["weight"]} == {"new": 1}
     eventually(lambda: stage.reasons() == [
@@ -221,7 +214,7 @@ def test_each_candidate_is_rolled_back_by_its_own_check_all_on_one_router(stage:
     for name, (_, check) in bad.items():
         found = stage.reaches(("RolledBack", 1, 0), name=name)
         assert [(c["name"], c["outcome"]) for c in found["checks"]] == [(check["metric"], "Fail")]
-        eventually(lambda n=name: stage.weights(n) == {"old": 1} or not stage.weights(n).get("new"))
+        eventually(lambda n=name: stage.weights(n) == {"old": 1})
         eventually(lambda n=name: "CanaryRolledBack" in stage.reasons(n))
     stage.reaches(("Promoted", 3, 100), name="good")
 
@@ -237,7 +230,7 @@ def test_a_hard_limit_rolls_back_within_five_seconds(stage: Stage) -> None:
     assert stage.place() == ("Progressing", 1, 50)
     began = time.monotonic()
     stage.measure(figures(100, errors=50))
-    eventually(lambda: not stage.weights().get("new"), within=5, every=0.05)
+    eventually(lambda: stage.weights() == {"old": 1}, within=5, every=0.05)
     assert time.monotonic() - began < 5
     assert "hard limit" in stage.reaches(("RolledBack", 1, 0))["message"]
 
@@ -270,7 +263,7 @@ def test_levers(stage: Stage) -> None:
     stage.reaches(("Paused", 2, 25), ("Paused", 3, 50))
     stage.annotate("abort")
     stage.reaches(("Aborted", 2, 0), ("Aborted", 3, 0))
-    eventually(lambda: not stage.weights().get("new"))
+    eventually(lambda: stage.weights() == {"old": 1})
     stage.annotate("")
     stage.reaches(("Progressing", 1, 5))
     stage.here.apply(canary(aborted=True))
@@ -450,7 +443,7 @@ def test_an_operator_that_is_killed_in_any_phase_goes_on_where_it_was(
         stage.reaches(("Promoted", 3, 100))
         killed()
         time.sleep(3)
-        assert stage.weights() == {"new": 1} or not stage.weights().get("old")
+        assert stage.weights() == {"new": 1}
         stage.annotate("abort")
         stage.reaches(("Aborted", 3, 0))
         killed()
@@ -461,7 +454,7 @@ def test_an_operator_that_is_killed_in_any_phase_goes_on_where_it_was(
         ("Progressing", 1, 5), ("Progressing", 2, 25), ("Paused", 2, 25), ("Progressing", 3, 50),
         ("Promoted", 3, 100), ("Aborted", 3, 0),
     ]  # fmt: skip
-    assert not stage.weights().get("new")
+    assert stage.weights() == {"old": 1}
     stage.annotate("")
     stage.measure(figures(errors=200))
     stage.reaches(("RolledBack", 1, 0))
