@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelrouter.router.envoy.messages import Resource, pipe
+from modelrouter.router.envoy.messages import Resource, http_options, pipe
 from modelrouter.router.envoy.settings import EnvoySettings
 
 FEEDBACK_CLUSTER = "_feedback"
@@ -24,5 +24,10 @@ def feedback_cluster(settings: EnvoySettings) -> Resource:
             "cluster_name": FEEDBACK_CLUSTER,
             "endpoints": [{"lb_endpoints": [address]}],
         },
+        # Shorter than the agent's, so that none is lost on a connection that is being closed.
+        "typed_extension_protocol_options": http_options(
+            common_http_protocol_options={"idle_timeout": "10s"},
+            explicit_http_config={"http_protocol_options": {}},
+        ),
         "circuit_breakers": {"thresholds": [dict.fromkeys(limits, MOST_AT_ONCE)]},
     }

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 RECORD_PATIENCE_SECONDS = 1.0
 """How long the record of a request may take: Envoy tells of its end within 20 ms, and this agent
 may have other work."""
+KEEP_ALIVE_SECONDS = 60.0
+"""For connections that Envoy does not use; it closes them before that."""
 
 _STATUS = {joined: status for status, joined in ANSWERS.items()}
 _UNKNOWN = Refusal(
@@ -74,7 +76,13 @@ def client_app(ledger: FeedbackLedger, peers: Peers) -> web.Application:
 @asynccontextmanager
 async def serve_feedback(path: str, ledger: FeedbackLedger, peers: Peers) -> AsyncIterator[None]:
     """Take feedback on a Unix socket; an old one in the same place is replaced."""
-    runner = web.AppRunner(client_app(ledger, peers), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        client_app(ledger, peers),
+        access_log=None,
+        keepalive_timeout=KEEP_ALIVE_SECONDS,
+        lingering_time=1.0,  # for the rest of bodies that are too large
+        shutdown_timeout=1.0,
+    )
     await runner.setup()
     try:
         await web.UnixSite(runner, path).start()

@@ -1,6 +1,6 @@
 """Decision records: the last requests by their id, for as long as somebody may ask about them.
 
-Each costs under a microsecond and some 350 bytes: what arrives from the access log is kept as it
+Each costs about a microsecond and some 350 bytes: what arrives from the access log is kept as it
 came, and read only when it is asked for.
 """
 
@@ -96,9 +96,9 @@ class DecisionRecords:
 
     def add(self, record: RequestRecord) -> None:
         """A request has ended. Those that no pool has answered leave no record."""
-        request_id, route, _, pool, *_ = record
-        if not route or not pool:
+        if not record.route or not record.pool:
             return
+        request_id = record.request_id
         now = self._clock()
         newest = self._newest
         if not self._room or now - newest.began_at > self._lasts:
