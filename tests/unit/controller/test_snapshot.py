@@ -215,3 +215,50 @@ def test_a_new_leader_is_told_of_everything() -> None:
     assert marks.routers == {("ns", "default")}
     assert marks.routes == {("ns", "r")}
     assert marks.pools == {("ns", "a")}
+
+
+def with_canary(version: int, weight: int | None = None, message: str = "") -> dict[str, Any]:
+    canary = {"from": "a", "to": "b", "steps": [{"weight": 50}]}
+    found = route(version=version, canary=canary)
+    if weight is not None:
+        status = {
+            "phase": "Progressing",
+            "id": "1",
+            "rule": "pools",
+            "from": "a",
+            "to": "b",
+            "steps": 1,
+            "weight": weight,
+            "since": "2026-01-01T00:00:00.000Z",
+            "message": message,
+        }
+        found["status"] = {"canary": status}
+    return found
+
+
+def test_the_weight_of_a_canary_marks_the_router_even_where_it_was_our_own_write() -> None:
+    snapshot, marks = watched()
+    snapshot.put_route(with_canary(1))
+    assert snapshot.routes["ns", "r"].canary is None
+    for version, own in ((2, True), (3, False)):
+        marks.clear()
+        snapshot.put_route(with_canary(version, 10 * version), own=own)
+        assert marks.routers == {("ns", "default")}
+        assert snapshot.routes["ns", "r"].canary is not None
+    marks.clear()
+    snapshot.put_route(with_canary(4, 30, "the analysis is passing"), own=True)
+    assert marks.empty
+
+
+def test_the_status_of_a_canary_that_the_spec_does_not_have_is_none_of_the_plan() -> None:
+    snapshot, _ = watched()
+    snapshot.put_route(route(version=1) | {"status": with_canary(1, 50)["status"]})
+    assert snapshot.routes["ns", "r"].canary is None
+
+
+def test_a_route_that_is_gone_is_told() -> None:
+    snapshot, marks = watched()
+    snapshot.put_route(route())
+    marks.clear()
+    snapshot.remove_route(route(version=2))
+    assert marks.routes == {("ns", "r")}
