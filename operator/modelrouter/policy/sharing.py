@@ -87,9 +87,7 @@ def shared(
         placed = decision._replace(
             pools=tuple([pool.name for pool in order]),
             chain=chain,
-            reason=rule.arms.get(target.pool.name, decision.reason)
-            if rule.arms
-            else decision.reason,
+            reason=rule.arms.get(target.pool.name, rule.reason) if rule.arms else decision.reason,
             per_try_timeout_ms=per_try_timeout(route, request.stream, len(chain)),
         )
         copied = mirror is not None and target.pool is not mirror.pool
