@@ -94,10 +94,10 @@ class CanaryCheck(StrictModel):
 
     metric: CanaryMetric | None = None
     """A ready-made figure. `successRate`: requests that the side's own pool answered at its first
-    attempt with a status below 500 other than 429, whole. `errorRate`: all others, of which
-    `serverErrorRate`, `rateLimitedRate` and `brokenStreamRate` are parts. Latencies and times to
-    the first token are in seconds and about successful requests; `costPerRequest` is in US
-    dollars, `quality` is the mean score of the feedback."""
+    attempt with a status below 500 other than 401, 403, 404 and 429, whole. `errorRate`: all
+    others, of which `serverErrorRate`, `rateLimitedRate` and `brokenStreamRate` are parts.
+    Latencies and times to the first token are in seconds and about successful requests;
+    `costPerRequest` is in US dollars, `quality` is the mean score of the feedback."""
     name: ObjectName | None = None
     """Name of a query, for statuses and Events."""
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = None

@@ -13,7 +13,8 @@ from modelrouter.plan.canary import histogram
 FailureClass = Literal["serverError", "rateLimited", "brokenStream", "rescued"]
 """How a request failed, as far as the arm's pool is concerned. Each failed request has one class:
 
-- `serverError`: the client got a status of 500 or more,
+- `serverError`: the client got a status of 500 or more, or 401, 403 or 404: the router has seen to
+  the caller's key and model, so those speak of the pool's,
 - `rateLimited`: it got 429,
 - `brokenStream`: its stream did not end as it should,
 - `rescued`: another attempt, or another pool, had to answer it.
@@ -66,8 +67,8 @@ class Moments:
 class Measurement:
     """One arm's requests that ended in a window.
 
-    A request succeeded if the arm's pool answered its first attempt with a status below 500,
-    other than 429, and the stream, if it was one, ended whole.
+    A request succeeded if the arm's pool answered its first attempt with a status that is none of
+    a failure's, and the stream, if it was one, ended whole.
     """
 
     requests: int = 0
