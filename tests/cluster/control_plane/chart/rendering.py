@@ -38,6 +38,12 @@ TOGGLES: dict[str, Object] = {
             for kind in ("serviceMonitor", "podMonitor")
         },
     },
+    "rules-and-dashboard": {
+        "metrics": {
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Models"}},
+        },
+    },
     "network-policy": {"networkPolicy": {"enabled": True}},
     "network-policy-narrow": {
         "networkPolicy": {

@@ -32,7 +32,11 @@ ROOT = CHART.parents[1]
 
 
 def operator_config(objects: list[Object]) -> OperatorConfig:
-    text = the(objects, "ConfigMap")["data"]["operator.yaml"]
+    (text,) = (
+        found["data"]["operator.yaml"]
+        for found in of_kind(objects, "ConfigMap")
+        if "operator.yaml" in found["data"]
+    )
     return read_operator_config(text, "operator.yaml")
 
 
@@ -277,6 +281,30 @@ def test_monitors_and_policies_find_the_pods_of_routers(
     assert to_servers["ports"] == [{"port": MODEL_PORT}]
     selector = to_servers["to"][0]["podSelector"]["matchLabels"]
     assert selector.items() <= pool_labels("llama").items()
+
+
+def test_alerts_and_dashboard_are_those_of_the_files(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    wanted = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
+    objects = render(kubernetes, {"metrics": wanted}, tmp_path)
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert the(objects, "PrometheusRule")["spec"] == alerts
+    (dashboard,) = (f for f in of_kind(objects, "ConfigMap") if "immutable" not in f)
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"] == {
+        "model-router.json": (CHART / "files" / "dashboard.json").read_text().rstrip()
+    }
+    assert {found["kind"] for found in objects} & {"PrometheusRule", "ServiceMonitor"} == {
+        "PrometheusRule"
+    }
+
+
+def test_the_operators_metrics_keep_the_namespaces_that_they_tell_of(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    objects = render(kubernetes, {"metrics": {"serviceMonitor": {"enabled": True}}}, tmp_path)
+    assert [e["honorLabels"] for e in the(objects, "ServiceMonitor")["spec"]["endpoints"]] == [True]
 
 
 def test_what_an_installation_lets_the_operator_reach_is_added_to_the_rest(
