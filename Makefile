@@ -86,6 +86,7 @@ crds-check: $(READY) ## Check that crds/ is what the models say
 
 bench: $(READY) ## Compare with plain Envoy, FastAPI proxies and LiteLLM (about 15 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench --output docs/benchmarks.md
+	@PYTHONPATH=tests $(BIN)/python -m bench.mirroring --output docs/benchmarks.md
 
 bench-prefix: $(READY) ## Conversations on servers with a prefix cache, by load balancing (about 3 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m bench.prefixes --output docs/benchmarks.md

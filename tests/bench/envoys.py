@@ -29,8 +29,9 @@ ANSWER = {
 }
 
 
-def answering_envoy(ports: Sequence[int], directory: Path) -> Program:
-    """A model server that answers every request at once: Envoy with a fixed answer.
+def answering_envoy(ports: Sequence[int], directory: Path, *, delay_ms: int = 0) -> Program:
+    """A model server that answers every request at once, or after a delay: Envoy with a fixed
+    answer.
 
     It reads the whole body first, as a model server does.
     """
@@ -51,7 +52,15 @@ def answering_envoy(ports: Sequence[int], directory: Path) -> Program:
             }
         ],
     }
-    listeners = [_listener(port, route, [buffer]) for port in ports]
+    delay = {
+        "name": "envoy.filters.http.fault",
+        "typed_config": {
+            "@type": f"{_TYPES}.http.fault.v3.HTTPFault",
+            "delay": {"fixed_delay": f"{delay_ms / 1e3:.3f}s", "percentage": {"numerator": 100}},
+        },
+    }
+    filters = [buffer, delay] if delay_ms else [buffer]
+    listeners = [_listener(port, route, filters) for port in ports]
     for listener in listeners:
         listener["per_connection_buffer_limit_bytes"] = _LARGEST_BODY
     return _envoy("backend", listeners, [], directory)

@@ -7,7 +7,8 @@ from pathlib import Path
 REQUESTS = "requests"
 CLUSTER = "cluster"
 PREFIXES = "prefixes"
-_ORDER = (REQUESTS, PREFIXES, CLUSTER)
+MIRRORS = "mirrors"
+_ORDER = (REQUESTS, MIRRORS, PREFIXES, CLUSTER)
 
 
 def write_section(page: Path, name: str, text: str) -> None:

@@ -95,7 +95,7 @@ def backends(directory: Path, events: int, pause_ms: float) -> Iterator[Backends
     fixed, streamed = (free_port(), free_port()), (free_port(), free_port())
     with answering_envoy(fixed, directory) as envoy:
         for port in fixed:
-            envoy.wait_until(lambda port=port: _answers(port), "the backend's start")  # type: ignore[misc]
+            envoy.wait_until(lambda port=port: answers(port), "the backend's start")  # type: ignore[misc]
         first, second = (
             Program(
                 f"streams-{port}",
@@ -107,7 +107,7 @@ def backends(directory: Path, events: int, pause_ms: float) -> Iterator[Backends
         )
         with first, second:
             for program, port in ((first, streamed[0]), (second, streamed[1])):
-                program.wait_until(lambda port=port: _answers(port), "the start")  # type: ignore[misc]
+                program.wait_until(lambda port=port: answers(port), "the start")  # type: ignore[misc]
             yield Backends(fixed, streamed, (envoy, first, second))
 
 
@@ -122,7 +122,7 @@ def plain(to: Backends, directory: Path) -> Iterator[System]:
     port, streamed = free_port(), free_port()
     ports = {port: to.fixed[0], streamed: to.streamed[0]}
     with plain_envoy(ports, directory) as program:
-        program.wait_until(lambda: _answers(port, "/v1/models"), "its start")
+        program.wait_until(lambda: answers(port, "/v1/models"), "its start")
         yield System(PLAIN, port, streamed, program, renames=False)
 
 
@@ -139,7 +139,7 @@ def router(to: Backends, directory: Path) -> Iterator[System]:
         *("--envoy-concurrency", "1"),
     ]
     with Program("router", command, directory / "router.log") as program:
-        program.wait_until(lambda: _answers(port, "/v1/models"), "its start")
+        program.wait_until(lambda: answers(port, "/v1/models"), "its start")
         yield System(ROUTER, port, port, program, admin_port=admin_port)
 
 
@@ -166,7 +166,7 @@ def fastapi(
         *("--log-level", "warning"),
     ]
     with Program(name, command, directory / f"fastapi-{client}.log", settings) as program:
-        program.wait_until(lambda: _answers(port, "/health"), "its start")
+        program.wait_until(lambda: answers(port, "/health"), "its start")
         yield System(name, port, port, program)
 
 
@@ -201,7 +201,7 @@ def litellm(to: Backends, directory: Path, environment: Environment) -> Iterator
         *("--port", str(port), "--num_workers", "1", "--telemetry", "False"),
     ]
     with Program(LITELLM, command, directory / "litellm.log", settings) as program:
-        program.wait_until(lambda: _answers(port, "/health/liveliness"), "its start")
+        program.wait_until(lambda: answers(port, "/health/liveliness"), "its start")
         yield System(LITELLM, port, port, program)
 
 
@@ -229,7 +229,8 @@ def check(systems: Sequence[System], bodies: dict[str, Path]) -> None:
                 raise BenchError(f"{system.name}: the backend was not asked for model {wanted}")
 
 
-def _answers(port: int, path: str = "/health") -> bool:
+def answers(port: int, path: str = "/health") -> bool:
+    """Whether a server is there."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
             return bool(answer.status == 200)
