@@ -70,9 +70,9 @@ class Analyst:
     ) -> str | None:
         """The hard limit that the candidate is beyond, by the routers' own figures."""
         limits = spec.analysis.hard_limits
-        if not limits:
-            return None
-        age = max(int((now - status.since).total_seconds()), 1)
+        age = int((now - status.since).total_seconds())
+        if not limits or age < 1:
+            return None  # The shortest window would reach to before the step began.
         windows = {limit.window_seconds: min(limit.window_seconds, age) for limit in limits}
         pods = self._pods.of((route.key[0], route.router))
         found = await self._figures.gather(route.key, status.id, pods, list(windows.values()))

@@ -201,6 +201,8 @@ async def test_hard_limits_have_windows_of_their_own_within_the_step(stage: Stag
     stage.answers["127.0.0.2"] = arms(Measurement(1000))
     assert await stage.analyst().breach(route, spec, status, NOW) is None
     stage.questions.clear()
+    just_begun = status.since + timedelta(seconds=0.9)
+    assert await stage.analyst().breach(route, spec, status, just_begun) is None
     assert await stage.analyst().breach(*given(), NOW) is None
     assert stage.questions == []
 

@@ -112,6 +112,11 @@ class Stage:
                 return {t.pool: t.weight for t in rules[-1].targets if t.weight}
         return {}
 
+    def told_weights(self, name: str = "chat") -> dict[str, int]:
+        """The weights that the status tells, without those of 0."""
+        traffic = self.here.get("mroute", name)["status"]["traffic"]
+        return {share["pool"]: share["weight"] for share in traffic if share["weight"]}
+
     def reasons(self, name: str = "chat") -> list[str]:
         """The Events about its canary, oldest first."""
         return [r for _, r in self.here.events("ModelRoute", name) if r.startswith("Canary")]
@@ -175,8 +180,7 @@ def test_a_good_candidate_is_promoted_step_by_step_and_then_nothing_is_written(
     ]  # fmt: skip
     assert "put new in place of old at the head of spec.pools" in found["message"]
     eventually(lambda: stage.weights() == {"new": 1})
-    traffic = stage.here.get("mroute", "chat")["status"]["traffic"]
-    assert {share["pool"]: share["weight"] for share in traffic if share["weight"]} == {"new": 1}
+    eventually(lambda: stage.told_weights() == {"new": 1})
     eventually(lambda: stage.reasons() == [
         "CanaryStarted", "CanaryStepped", "CanaryStepped", "CanaryPromoted",
     ])  # fmt: skip
