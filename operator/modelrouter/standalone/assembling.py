@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,6 +57,7 @@ class StandaloneRouter:
         self._simulations = Simulations()
         self._words: dict[str, deque[str]] = {}
         self._deaths: dict[str, int] = {}
+        self._canaries: Sequence[str] = ()
         self._started = False
         self.places = choose_places(options, self._files)
         self.admin = AdminClient(self.places.admin_host, self.places.admin_port)
@@ -91,6 +92,7 @@ class StandaloneRouter:
         if publication.problems:
             what = "not applied" if publication.refused else "left out"
             self.tell(Event(Level.ERROR, _problem_text(what, publication)))
+        self._tell_canaries(publication)
         self._add(agent_command(self.places, self.options.log_level)).start()
         await self._wait_for("agent", self._files.bootstrap.exists)
         self._add(envoy_command(self._envoy, self.places)).start()
@@ -139,6 +141,7 @@ class StandaloneRouter:
             return
         if before and before.problems and not publication.problems:
             self.tell(Event(Level.GOOD, "the manifests are in order again"))
+        self._tell_canaries(publication)
         if not publication.changed:
             return
         version = await self._acknowledged(publication.version)
@@ -149,6 +152,17 @@ class StandaloneRouter:
             )
         else:
             text = f"configuration {publication.version} is not live after {_LIVE_TIMEOUT:.0f} s"
+            self.tell(Event(Level.WARNING, text))
+
+    def _tell_canaries(self, publication: Publication) -> None:
+        """Tell once that canaries do nothing here."""
+        new = [route for route in publication.canaries if route not in self._canaries]
+        self._canaries = publication.canaries
+        if new:
+            text = (
+                f"{', '.join(new)}: only the operator moves a canary on; here all requests stay "
+                f"with the pool that its `from` names"
+            )
             self.tell(Event(Level.WARNING, text))
 
     async def _publish(self) -> Publication:

@@ -88,6 +88,8 @@ class Publication:
     """Whether the draft was left alone because it brought problems that were not there before."""
     problems: Sequence[Problem] = field(default_factory=tuple)
     """Everything that is wrong with the manifests as they are now."""
+    canaries: Sequence[str] = ()
+    """Routes in force with a canary: it does not go on, for only the operator does that."""
 
     @property
     def version(self) -> str:
@@ -142,7 +144,8 @@ class Publisher:
             return Publication(self._config, changed=False, refused=True, problems=problems)
         changed = self._write(planned.config, draft)
         self._config, self._tolerated = planned.config, _identities(problems)
-        return Publication(self._config, changed, problems=problems)
+        canaries = _routes_with_canary(draft)
+        return Publication(self._config, changed, problems=problems, canaries=canaries)
 
     def accepts(self, draft: Draft) -> bool:
         """Whether `publish` would put the draft in force, given addresses for all its pools."""
@@ -237,3 +240,11 @@ def _for_agent(problem: Problem) -> dict[str, str]:
         "field": problem.field,
         "message": problem.message,
     }
+
+
+def _routes_with_canary(draft: Draft) -> list[str]:
+    return sorted(
+        f"ModelRoute {'/'.join(key)}"
+        for key, route in draft.manifests.routes.items()
+        if draft.key == (key[0], route.spec.router) and route.spec.canary is not None
+    )

@@ -302,3 +302,17 @@ def test_an_envoy_that_cannot_run_is_reported_with_its_last_words(desk: Desk):
         assert run.find("the envoy does not come up")
         assert run.find("wrong architecture")
         run.assert_nothing_is_left()
+
+
+def test_a_canary_that_nobody_moves_on_is_told_once(desk: Desk):
+    canary = "  canary: {rule: default, from: small, to: large, steps: [{weight: 50, pause: 1s}]}\n"
+    desk.write(extra=canary)
+    with desk.running() as run:
+        ready(run)
+        line = r"warning: ModelRoute default/chat: only the operator moves a canary on"
+        assert run.find(line)
+        said = len(run.lines)
+        assert {desk.ask().headers["x-mr-pool"] for _ in range(20)} == {"small"}
+        desk.write((50, 50), extra=canary)
+        run.wait_for(r"configuration [0-9a-f]{16} live")
+        assert not run.find(line, after=said)

@@ -105,6 +105,17 @@ def test_nothing_is_written_when_nothing_changed(desk: Desk):
     assert desk.files.config.stat().st_ino == before
 
 
+def test_a_canary_is_no_problem_but_does_nothing_here(desk: Desk):
+    before = desk.publish()
+    assert not before.canaries
+    canary = "canary: {rule: default, from: small, to: provider, steps: [{weight: 50}]}"
+    desk.write("route.yaml", ROUTE + f"  {canary}\n")
+    publication = desk.publish()
+    assert publication.problems == []
+    assert list(publication.canaries) == ["ModelRoute default/chat"]
+    assert publication.version == before.version
+
+
 def test_a_new_key_is_a_change(desk: Desk):
     version = desk.publish().version
     desk.write("secret.yaml", SECRET.replace("the-key", "another-key"))
