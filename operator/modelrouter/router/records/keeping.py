@@ -20,6 +20,7 @@ from modelrouter.router.records.rating import Rating
 MOST_RECORDS = 100_000
 KEPT_SECONDS = 3600.0
 PARTS = 100
+"""Records are forgotten a hundredth at a time."""
 MOST_COMMENTS = 2_000
 """Comments may be long, so fewer are kept than scores."""
 
