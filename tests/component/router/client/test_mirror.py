@@ -10,6 +10,8 @@ from uuid import uuid4
 import httpx
 import openai
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from component.router.client.answers import CHAT
 from component.router.client.conftest import Servers
@@ -322,3 +324,62 @@ async def test_the_official_client(router: Router, servers: Servers) -> None:
     assert answer.choices[0].message.content
     await only_copy(servers.second)
     assert isinstance(client, openai.AsyncOpenAI)
+
+
+async def test_an_evaluator_is_asked_about_answers_that_differ(own_rig: Rig) -> None:
+    asked: list[Any] = []
+
+    async def judge(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.Response()
+        asked.append((request.headers, await request.json()))
+        message = {"role": "assistant", "content": "FIRST"}
+        usage = {"prompt_tokens": 100, "completion_tokens": 1}
+        return web.json_response({"choices": [{"message": message}], "usage": usage})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", judge)
+    server = TestServer(app)
+    await server.start_server()
+    stable, candidate = await asyncio.to_thread(own_rig.simulators, "stable", "candidate")
+    router = await asyncio.to_thread(
+        own_rig.router,
+        pool("stable", stable, dataClasses=["internal"]),
+        pool("candidate", candidate, dataClasses=["internal"], parameters={"drop": ["seed"]}),
+        pool(
+            "judge",
+            f"127.0.0.1:{server.port}",
+            model="acme/judge",
+            price={"input": "10", "output": "10"},
+        ),
+        route(
+            "m",
+            pools=["stable", "candidate", "judge"],
+            failover=["stable"],
+            mirror={"pool": "candidate", "compare": True, "evaluator": "judge"},
+        ),
+    )
+    try:
+        async with router.http() as http:
+            await chat(http, "m", max_tokens=20)
+            await chat(http, "m", max_tokens=20, seed=7)
+            labelled = {"x-data-class": "internal"}
+            await chat(http, "m", max_tokens=20, seed=7, headers=labelled)
+        await eventually(lambda: _compared(router, "m", 3))
+        report = await ask(router.admin_port, "GET", "/mirrorz?route=m")
+        # Equal answers need no judge, and this one may not see labelled data.
+        ((headers, question),) = asked
+        assert report["pairs"]["agreed"] == 1
+        verdicts = report["evaluator"]["verdicts"]
+        assert verdicts["original"] + verdicts["copy"] == 1
+        told = {"route": "m", "pool": "judge"}
+        name = "modelrouter_mirror_evaluation"
+        await eventually(lambda: _more(router, f"{name}_tokens_total", 100, **told))
+        cost = await router.metric(f"{name}_cost_dollars_total", **told)
+        assert cost == pytest.approx(101 * 10 / 1e6)
+        assert await router.metric("modelrouter_requests_total", pool="judge") == 0
+    finally:
+        await server.close()
+    assert question["model"] == "acme/judge"
+    assert "hello" in question["messages"][1]["content"]
+    assert not [each for each in headers if each.lower().startswith("x-mr-")]
