@@ -52,14 +52,11 @@ def answering_envoy(ports: Sequence[int], directory: Path, *, delay_ms: int = 0)
             }
         ],
     }
-    delay = {
-        "name": "envoy.filters.http.fault",
-        "typed_config": {
-            "@type": f"{_TYPES}.http.fault.v3.HTTPFault",
-            "delay": {"fixed_delay": f"{delay_ms / 1e3:.3f}s", "percentage": {"numerator": 100}},
-        },
-    }
-    filters = [buffer, delay] if delay_ms else [buffer]
+    filters = [buffer]
+    if delay_ms:
+        # Half as long again at random, so that connections do not go in step.
+        filters.append(_delaying(delay_ms, 100))
+        filters += [_delaying(delay_ms / 2**bit, 50) for bit in range(2, 8)]
     listeners = [_listener(port, route, filters) for port in ports]
     for listener in listeners:
         listener["per_connection_buffer_limit_bytes"] = _LARGEST_BODY
@@ -100,6 +97,15 @@ def _listener(port: int, route: dict[str, Any], filters: list[dict[str, Any]]) -
         "name": f"on-{port}",
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [{"filters": [hcm]}],
+    }
+
+
+def _delaying(milliseconds: float, percent: int) -> dict[str, Any]:
+    """A filter that keeps this share of the requests waiting."""
+    delay = {"fixed_delay": f"{milliseconds / 1e3:.6f}s", "percentage": {"numerator": percent}}
+    return {
+        "name": f"delay-{milliseconds:g}",
+        "typed_config": {"@type": f"{_TYPES}.http.fault.v3.HTTPFault", "delay": delay},
     }
 
 

@@ -85,8 +85,8 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("answers after 100 ms, 16 connections", 100, 16, bounded=True),
-    Scenario("answers after 50 ms, 16 connections", 50, 16, bounded=True),
+    Scenario("answers after 80 to 120 ms, 16 connections", 80, 16, bounded=True),
+    Scenario("answers after 40 to 60 ms, 16 connections", 40, 16, bounded=True),
     Scenario("answers at once, 1 connection", 0, 1, bounded=False),
 )
 
