@@ -76,7 +76,10 @@ def quantile_below(
 def means_above(candidate: Moments, stable: Moments | None, ratio: float) -> float:
     """Whether a mean is above a multiple of the stable pool's: Welch's t test (Biometrika 34, 1947)
     of the one sample and the other times the ratio. Without `stable` the ratio is the bound itself,
-    and the test Student's."""
+    and the test Student's.
+
+    Of values that lean to one side, such as speeds, a hundred of them make the p-value in one of
+    the two directions some four times too small, in the other too large; thousands do not."""
     return _means(candidate, stable, ratio, 1)
 
 
