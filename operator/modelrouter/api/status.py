@@ -98,8 +98,8 @@ class TrafficShare(StrictModel):
     """The pool, or `pool/adapter`."""
     weight: Annotated[int, Field(ge=0)]
     """Weight relative to the other targets of the rule."""
-    segment: bool = False
-    """Whether this is about the rule's requests that a canary is limited to by its `match`."""
+    segment: bool | None = None
+    """True: this is about the requests that a canary is limited to by its `match`."""
 
 
 class ModelRouteStatus(StrictModel):
