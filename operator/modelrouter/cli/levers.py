@@ -120,10 +120,11 @@ def resume(seen: Seen, step: int | None = None) -> Order:
     if seen.annotation == "pause":
         return Order(None, f"step {seen.status.step} goes on, and its pause begins anew")
     if seen.status.paused_by is PausedBy.STEP:
-        return Order(
+        order = Order(
             f"resume:{seen.status.step}",
             f"step {seen.status.step} may end, as soon as its analysis passes",
         )
+        return _unless_ignored(seen, order)
     raise LeverError(
         f"the canary of {seen.label} is not paused: it is {seen.status.phase.value} at step "
         f"{seen.status.step} of {seen.status.steps}"
@@ -140,7 +141,10 @@ def promote(seen: Seen) -> Order:
     if seen.status is None:
         raise LeverError(_not_seen(seen))
     pool = seen.canary.candidate
-    return Order(f"promote:{pool}", f"everything goes to {pool} now, whatever its analysis says")
+    told = (
+        f"everything goes to {pool} as soon as it has a ready endpoint, whatever its analysis says"
+    )
+    return _unless_ignored(seen, Order(f"promote:{pool}", told))
 
 
 def abort(seen: Seen) -> Order:
@@ -167,6 +171,15 @@ def _must_not_have_ended(seen: Seen, consequence: str) -> None:
     raise LeverError(
         f"{what}. To begin anew, name another pool in spec.canary.to, or set spec.canary.aborted "
         "to true and back to false"
+    )
+
+
+def _unless_ignored(seen: Seen, order: Order) -> Order:
+    if seen.status is None or order.annotation != seen.status.ignored_annotation:
+        return order
+    raise LeverError(
+        f"{seen.label} has the annotation {order.annotation} from an earlier canary, which does "
+        f"not count for this one; take it away and try again: {seen.annotate} {CANARY_ANNOTATION}-"
     )
 
 

@@ -144,6 +144,18 @@ ENDED = {"phase": "RolledBack", "weight": 0, "message": "successRate is too low"
         (["promote"], a_route(), "", "has not looked at the canary"),
         (["promote"], a_route({"id": "other"}), "", "has not looked at the canary"),
         (["promote"], a_route({}, aborted=True), "", "spec.canary.aborted: true"),
+        (
+            ["promote"],
+            a_route({"ignoredAnnotation": "promote:next"}),
+            "promote:next",
+            "from an earlier canary, which does not count for this one; take it away",
+        ),
+        (
+            ["resume"],
+            a_route({"phase": "Paused", "pausedBy": "Step", "ignoredAnnotation": "resume:1"}),
+            "resume:1",
+            "from an earlier canary",
+        ),
         (["pause"], a_route(ENDED), "", "has ended (RolledBack), there is nothing to pause"),
         (["promote"], a_route(ENDED), "", "name another pool in spec.canary.to"),
         (["pause"], a_route({"phase": "Aborted"}), "abort", f"{CANARY_ANNOTATION}-"),
