@@ -147,19 +147,20 @@ def _judge_figure(
     check: CanaryCheck, candidate: Figure, stable: Figure, fewest: int, enough: float
 ) -> CheckOutcome:
     value, other = candidate.value, stable.value
+    kind, relative = check.kind, check.relative
     outcome = CheckOutcome(check.label, bound_text(check), CheckResult.PASS, value, other)
     if value is None or candidate.n < fewest:
         return _inconclusive(
             outcome, f"only {candidate.n} values of the candidate, {fewest} needed"
         )
-    if check.relative and (other is None or stable.n < fewest):
+    if relative and (other is None or stable.n < fewest):
         told = f"only {stable.n} values of the stable pool, {fewest} needed for a ratio to it"
         return _inconclusive(outcome, told)
-    given, above = float(check.bound), check.kind.startswith("max")
-    bound = given * (other or 0.0) if check.relative else given
+    given, above = float(check.bound), kind.startswith("max")
+    bound = given * (other or 0.0) if relative else given
     if not _beyond(value, bound, above):
         return outcome
-    if check.relative:
+    if relative:
         chance = candidate.chance_to(stable, given, above=above)
     else:
         chance = candidate.chance(given, above=above)
