@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelrouter.api.canary import Canary
@@ -59,7 +59,7 @@ def look(
     return found.status
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(told=specs, story=st.lists(moments, max_size=60))
 def test_steps_come_in_order_each_once(told: dict[str, Any], story: list[dict[str, Any]]) -> None:
     status: CanaryStatus | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from modelrouter.api.canary_status import CanaryStatus
@@ -110,6 +110,7 @@ some_weights = st.integers(0, 1_000_000)
 growing = st.lists(st.integers(0, 100), min_size=1, max_size=6, unique=True).map(sorted)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     targets=st.fixed_dictionaries({"old": st.integers(1, 1_000_000)},
                                   optional={"new": some_weights, "other": some_weights}),
@@ -130,7 +131,7 @@ def test_the_candidate_gets_its_part_of_the_stable_pool_and_nobody_else_notices(
         assert found.get(name, 0) * before * 100 == share * total, name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(own=some_weights, stable=st.integers(1, 1_000_000), steps=growing)
 def test_sessions_only_move_from_stable_to_candidate_while_the_weight_grows(
     own: int, stable: int, steps: list[int]
@@ -143,7 +144,7 @@ def test_sessions_only_move_from_stable_to_candidate_while_the_weight_grows(
     assert set(stages[-1]) == {"new"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     targets=st.fixed_dictionaries(
         {"old": st.integers(1, 100), "new": st.integers(0, 100), "other": st.integers(1, 100)}
@@ -173,7 +174,7 @@ def test_the_split_converges_to_the_weight(weight: int) -> None:
         {"old": st.integers(1, 1_000_000)}, optional={"other": st.integers(1, 1_000_000)}
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_moves_when_the_spec_takes_over_from_a_promoted_canary(
     targets: dict[str, int],
 ) -> None:
