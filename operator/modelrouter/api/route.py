@@ -223,6 +223,13 @@ class Timeout(StrictModel):
     """Longest silence within a streamed answer, also before its first byte."""
 
 
+class BrokenStreams(StrEnum):
+    """What ends a streamed answer whose server fails in the middle of it."""
+
+    CLOSE = "Close"
+    ERROR_EVENT = "ErrorEvent"
+
+
 class Sticky(StrictModel):
     """Which requests stay on the same pool as long as it is healthy."""
 
@@ -311,6 +318,11 @@ class ModelRouteSpec(StrictModel):
     """How long requests may take."""
     sticky: Sticky | None = None
     """Which requests stay together. Default: each request is placed by itself."""
+    broken_streams: BrokenStreams = BrokenStreams.CLOSE
+    """What a client gets when a server fails in the middle of a streamed answer. `Close`: the end
+    of the connection, before that of the answer. `ErrorEvent`: an event with an error, and
+    `[DONE]`. For this the agent passes on every event: that costs CPU, and with the agent these
+    streams end."""
 
     @model_validator(mode="after")
     def _stays_within_pools(self) -> Self:

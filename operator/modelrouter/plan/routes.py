@@ -57,6 +57,7 @@ def plan_route(
         request_timeout_ms=milliseconds(spec.timeout.request),
         idle_timeout_ms=milliseconds(spec.timeout.idle),
         sticky=StickyConfig(by=spec.sticky.by, header=spec.sticky.header) if spec.sticky else None,
+        broken_streams=spec.broken_streams,
         fallthrough=plan_fallthrough(spec, rules),
     )
 

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from modelrouter.api.route import BrokenStreams
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.policy.compiling import Policy
 from modelrouter.policy.deciding import decide
 from modelrouter.policy.decision import Decision
 from modelrouter.policy.refusal import Refusal, overloaded, too_many_wait
-from modelrouter.policy.request import Endpoint, read_request
+from modelrouter.policy.request import Endpoint, RequestFacts, read_request
 from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.replies import (
+    guarding,
     holding,
     passing,
     passing_head,
@@ -44,6 +46,7 @@ class DecisionService:
         self._policy = Policy()
         self._plans = SettledPlans()
         self._triggers: dict[str, tuple[str, ...]] = {}
+        self._guarded: frozenset[str] = frozenset()
         self._heads: dict[tuple[object, ...], str] = {}
         self.wake: Callable[[str], None] = lambda pool: None
         """Told the name of each cold pool that a request would have gone to."""
@@ -71,6 +74,11 @@ class DecisionService:
         self._triggers = {
             name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }
+        self._guarded = frozenset(
+            name
+            for name, route in policy.routes.items()
+            if route.config.broken_streams is BrokenStreams.ERROR_EVENT
+        )
         self._heads = {}
         return former
 
@@ -103,8 +111,9 @@ class DecisionService:
         if decision.waits:
             if held:
                 return refusing(too_many_wait(), decision.route, again=True)
-            streamed = request.stream and request.endpoint is not Endpoint.EMBEDDINGS
-            return holding(decision, streamed=streamed)
+            return holding(decision, streamed=_is_streamed(request))
+        if decision.route in self._guarded and not held and _is_streamed(request):
+            return guarding(decision)
         if started >= self._plans.changes_at:
             self._plans.note_change()
             self._heads = {}
@@ -132,6 +141,10 @@ class DecisionService:
             head = passing_head(decision, self._triggers[decision.route], self._plans)
             self._heads[key] = head
         return head
+
+
+def _is_streamed(request: RequestFacts) -> bool:
+    return request.stream and request.endpoint is not Endpoint.EMBEDDINGS
 
 
 def _since(started: float) -> float:
