@@ -25,6 +25,8 @@ WHOLE_TOKENS = (5, 20)
 """Lengths of answers, of which each request draws one."""
 OFFICIAL_EVERY = 15
 """Requests of which one is asked by OpenAI's client, which costs more than all the others'."""
+TOLD_EVERY = 4
+"""Requests of which one is for the other model: every other stream."""
 _CONNECTS = 12
 _RECONNECT_SECONDS = 0.3
 _TICK_SECONDS = 0.005
@@ -38,12 +40,14 @@ class Asking:
         base_url: str,
         model: str,
         *,
+        told_model: str = "",
         rate: float,
         seed: int = 0,
         stream_tokens: Sequence[int] = STREAM_TOKENS,
         whole_tokens: Sequence[int] = WHOLE_TOKENS,
     ) -> None:
         self._base_url, self._model, self._rate = base_url, model, rate
+        self._told_model = told_model
         self._stream_tokens, self._whole_tokens = stream_tokens, whole_tokens
         self._dice = random.Random(f"questions {seed}")
         self._prefix = f"chaos-{seed}-{int(time.time())}"
@@ -88,7 +92,9 @@ class Asking:
                     tokens = self._dice.choice(
                         self._stream_tokens if streamed else self._whole_tokens
                     )
-                    question = Question(number, self._model, tokens, streamed)
+                    told = bool(self._told_model) and number % TOLD_EVERY == 0
+                    model = self._told_model if told else self._model
+                    question = Question(number, model, tokens, streamed)
                     uses_official = number % OFFICIAL_EVERY == 0
                     task = asyncio.create_task(
                         self._ask(question, official if uses_official else session)
@@ -108,6 +114,7 @@ class Asking:
         self, question: Question, client: aiohttp.ClientSession | openai.AsyncOpenAI
     ) -> None:
         sample = Sample(f"{self._prefix}-{question.number}", question.streamed, time.time())
+        sample.guarded = question.streamed and question.model == self._told_model
         self.under_way[sample.id] = sample
         if isinstance(client, openai.AsyncOpenAI):
             sample.official = True

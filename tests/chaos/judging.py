@@ -36,7 +36,7 @@ class Verdict:
     cut_noticed: float = 0.0
     """From the kill until a client had learned it, at most."""
     lost_with_their_router: int = 0
-    """Requests that were on their way through an Envoy when that was killed."""
+    """Requests that were on their way through an Envoy, or an agent, when that was killed."""
     duplicated: int = 0
     """Requests that more than one server answered to the end."""
     reconnects: int = 0
@@ -85,7 +85,8 @@ def judge(
 
 
 def _count(verdict: Verdict, sample: Sample, seen: Sequence[Visit], kills: Sequence[Kill]) -> None:
-    if kill := _killed_server(sample, seen, kills):
+    kill = _killed_server(sample, seen, kills)
+    if kill and (sample.outcome is Outcome.ERROR_EVENT or not sample.guarded):
         verdict.cut_with_their_server += 1
         told = "an error event" if sample.outcome is Outcome.ERROR_EVENT else "a broken connection"
         verdict.cut_told[told] = verdict.cut_told.get(told, 0) + 1
@@ -132,6 +133,7 @@ def _killed_server(sample: Sample, seen: Sequence[Visit], kills: Sequence[Kill])
 def _was_in_a_killed_router(sample: Sample, kills: Sequence[Kill]) -> bool:
     return sample.outcome in (Outcome.BROKEN, Outcome.LOST) and any(
         not kill.pool
+        and (sample.guarded or not kill.agent)
         and sample.sent <= kill.done
         and kill.at - _ALLOWED <= sample.ended <= kill.done + 1.0
         for kill in kills

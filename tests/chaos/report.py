@@ -18,7 +18,7 @@ def report(verdict: Verdict, done: Mapping[str, int], *, seed: int, seconds: flo
         ("failed", str(verdict.failed)),
         ("truncated", str(verdict.truncated)),
         ("cut with their server", f"{verdict.cut_with_their_server}{noticed}"),
-        ("lost with a killed Envoy", str(verdict.lost_with_their_router)),
+        ("lost with their router", str(verdict.lost_with_their_router)),
         ("answered twice", str(verdict.duplicated)),
         ("tried again", f"{verdict.retried} by the router; "
                         f"{verdict.reconnects} refused connections by the client"),

@@ -12,7 +12,7 @@ from chaos.journals import Journals
 from chaos.judging import Verdict, judge
 from chaos.report import report
 from chaos.rounds import rounds
-from chaos.stage import MODEL, Stage
+from chaos.stage import MODEL, TOLD_MODEL, Stage
 from chaos.striking import Striker
 
 _QUIET_SECONDS = 3.0
@@ -55,7 +55,7 @@ def run_chaos(
 
     with (
         Journals(lambda: [pod for pool in stage.pools for pod in stage.servers(pool)]) as journals,
-        Asking(base_url, MODEL, rate=rate, seed=seed) as asking,
+        Asking(base_url, MODEL, told_model=TOLD_MODEL, rate=rate, seed=seed) as asking,
     ):
         time.sleep(_QUIET_SECONDS)
         for number, round_ in enumerate(rounds(seed, stage.pools), 1):

@@ -47,5 +47,7 @@ class Sample:
     """Seconds of the longest pause within the stream, after its first token."""
     reconnects: int = 0
     """How often no connection could be made, which a client may always try again."""
+    guarded: bool = False
+    """Whether an error event has to tell that its server was killed."""
     official: bool = False
     """Whether OpenAI's own client asked."""

@@ -17,6 +17,8 @@ from cluster.node.workloads import MODEL_PORT, Workloads
 Object = dict[str, Any]
 
 MODEL = "chaos"
+TOLD_MODEL = "chaos-told"
+"""The same by a route whose streams are to end in an error event where they break."""
 REPLICAS = {"alpha": 3, "beta": 2, "gamma": 2}
 """Of each pool, as long as nothing happens to it."""
 PACE = {"FIRST_TOKEN_MS": 20, "PER_TOKEN_MS": 20, "LOAD_SECONDS": 2}
@@ -45,7 +47,7 @@ class Stage:
         """Apply everything and wait until it serves; the base URL of the API."""
         pretend_gpus(self.kubernetes)
         pools = [_pool(name, replicas) for name, replicas in REPLICAS.items()]
-        self.workloads.apply(*pools, _route())
+        self.workloads.apply(*pools, _route(MODEL), _route(TOLD_MODEL, brokenStreams="ErrorEvent"))
         self.wait_until_whole()
         return f"{self.workloads.service_url(ROUTER, 8080)}/v1"
 
@@ -130,13 +132,14 @@ def _pool(name: str, replicas: int) -> Object:
     return model_pool(name, environment=PACE, spec=spec, replicas=replicas)
 
 
-def _route() -> Object:
+def _route(model: str, **more: Any) -> Object:
     weights = zip(REPLICAS, (50, 30, 20), strict=True)
     targets = [{"pool": pool, "weight": weight} for pool, weight in weights]
     return model_route(
-        MODEL,
+        model,
         *REPLICAS,
         rules=[{"name": "default", "targets": targets}],
         # A server that is frozen costs so long.
         retry={"attempts": 2, "perTryTimeout": "4s"},
+        **more,
     )

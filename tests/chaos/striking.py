@@ -37,7 +37,9 @@ class Kill:
     done: float
     pods: tuple[str, ...]
     pool: str = ""
-    """Of the servers; empty: it was a router's Envoy."""
+    """Of the servers; empty: it was a process of a router."""
+    agent: bool = False
+    """Whether that was the agent, through which only some streams pass."""
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ class Striker:
             case Kind.OPERATOR_DELETE:
                 self._delete(operator_pods(kubernetes)[:1])
             case Kind.AGENT_KILL:
-                signal_containers(kubernetes, [self._router()], "agent")
+                self._kill([self._router()], "agent")
             case Kind.ENVOY_KILL:
                 self._kill([self._router()], "envoy")
             case Kind.ROUTER_DELETE:
@@ -137,7 +139,7 @@ class Striker:
         self._signal(chosen, signal.SIGKILL, container)
         # A process that ends takes a moment to close its sockets.
         time.sleep(_ENDING_SECONDS)
-        self.kills.append(Kill(at, time.time(), names, pool))
+        self.kills.append(Kill(at, time.time(), names, pool, container == "agent"))
 
     def _signal(self, chosen: list[Object], number: int, container: str = "vllm") -> None:
         # A container may have been replaced since; then nothing is left to do.

@@ -64,6 +64,13 @@ class Timeout(StrictModel):
     """Longest silence within a streamed answer, also before its first byte."""
 
 
+class BrokenStreams(StrEnum):
+    """What ends a streamed answer whose server fails in the middle of it."""
+
+    CLOSE = "Close"
+    ERROR_EVENT = "ErrorEvent"
+
+
 class Sticky(StrictModel):
     """Which requests stay on the same pool as long as it is healthy."""
 
@@ -165,6 +172,11 @@ class ModelRouteSpec(StrictModel):
     one proves itself."""
     mirror: Mirror | None = None
     """Copies a share of the requests to another pool, whose answers nobody gets."""
+    broken_streams: BrokenStreams = BrokenStreams.CLOSE
+    """What a client gets when a server fails in the middle of a streamed answer. `Close`: the end
+    of the connection, before that of the answer. `ErrorEvent`: an event with an error, and
+    `[DONE]`. For this the agent passes on every event: that costs CPU, and with the agent these
+    streams end."""
 
     @model_validator(mode="after")
     def _stays_within_pools(self) -> Self:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from modelrouter.api.autoscaling import OnColdStart
 from modelrouter.api.pool import Feature, LoadBalancing, Parameters, Price
-from modelrouter.api.route import StickyBy
+from modelrouter.api.route import BrokenStreams, StickyBy
 from modelrouter.api.strictness import StrictModel
 
 FORMAT: Literal["modelrouter.dev/router-config/v1"] = "modelrouter.dev/router-config/v1"
@@ -211,6 +211,8 @@ class RouteConfig(StrictModel):
     request_timeout_ms: int
     idle_timeout_ms: int
     sticky: StickyConfig | None = None
+    broken_streams: BrokenStreams = BrokenStreams.CLOSE
+    """What ends a stream whose server fails."""
     fallthrough: Fallthrough
     mirror: MirrorConfig | None = None
     canary: CanaryConfig | None = None

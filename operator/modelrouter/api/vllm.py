@@ -52,6 +52,9 @@ _OWN_FLAGS = {
     "api-key": "nothing: routers send no key",
     "ssl-keyfile": "nothing: routers speak plain HTTP",
     "ssl-certfile": "nothing: routers speak plain HTTP",
+    "grpc": "nothing: routers speak HTTP",
+    "headless": "nothing: every pod answers requests",
+    "config": "args: what a file says would not be seen here",
 }
 """Flags that the operator writes, that would keep routers away or show a secret, and what to use
 instead."""

@@ -36,7 +36,7 @@ _TOKEN_SECONDS = 3600
 _AGENT_MARGIN_SECONDS, _HOOK_MARGIN_SECONDS = 5, 3
 # Envoy's connection drain; the flush decides how soon the agent learns that a request has ended.
 _ENVOY_FLAGS = (
-    *("--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "20"),
+    *("--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"),
     *("--drain-time-s", "5", "--drain-strategy", "immediate"),
 )
 

@@ -52,6 +52,7 @@ def plan_route(
         request_timeout_ms=milliseconds(spec.timeout.request),
         idle_timeout_ms=milliseconds(spec.timeout.idle),
         sticky=StickyConfig(by=spec.sticky.by, header=spec.sticky.header) if spec.sticky else None,
+        broken_streams=spec.broken_streams,
         fallthrough=Fallthrough(pools=[], closed=True)
         if spec.shadow_of is not None
         # While a candidate is on trial, what is decided without the agent is safe with the others.

@@ -16,7 +16,7 @@ from modelrouter.router.accounting.metrics import PoolGauge
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 HURRIED_POLL_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 """An Envoy that is busy with a large configuration answers late: that is no reason to look away."""

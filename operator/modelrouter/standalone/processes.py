@@ -59,8 +59,8 @@ def envoy_command(binary: Path, places: Places) -> Command:
         *("--concurrency", str(places.concurrency), "-l", "warning"),
         # Clients are asked to come back elsewhere as soon as the agent drains, not bit by bit.
         # Requests are counted, and limits on concurrency free again, this much after their end.
-        # At 10,000 requests/s that is half of what a pipe holds; a full one makes Envoy wait.
-        *("--file-flush-interval-msec", "20"),
+        # Every flush wakes Envoy up, also when there is nothing to write.
+        *("--file-flush-interval-msec", "50"),
         *("--drain-time-s", "5", "--drain-strategy", "immediate"),
     ]
     return Command("envoy", arguments)

@@ -1,4 +1,7 @@
-"""A pool without servers: a hundred requests at once start one, wait for it, and are answered."""
+"""A pool without servers: many requests at once start one, a hundred wait for it and are answered.
+
+Those beyond the bound are told so at once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import openai
 from cluster.control_plane.controller.waiting import eventually
 from cluster.node.pools import Pools, model_pool, model_route, ready_at
 
-REQUESTS = 100
+REQUESTS = 150
+ROUTER_PODS = 2
+BOUND = 50
+"""In each router pod."""
 LOAD_SECONDS = 3
 DELAY_SECONDS = 10.0
 LATE_SECONDS = 5.0
@@ -24,6 +30,7 @@ async def test_from_zero_and_back(pools: Pools) -> None:
         "maxReplicas": 1,
         "target": {"runningRequests": 100},
         "scaleDownDelay": f"{DELAY_SECONDS:.0f}s",
+        "maxWaiting": BOUND,
     }
     pools.apply(
         model_pool(
@@ -40,8 +47,16 @@ async def test_from_zero_and_back(pools: Pools) -> None:
     async with openai.AsyncOpenAI(
         base_url=pools.base_url, api_key="unused", max_retries=0, timeout=100
     ) as client:
-        ended = await asyncio.gather(*(_ask(client, number) for number in range(REQUESTS)))
+        answers = await asyncio.gather(
+            *(_ask(client, number) for number in range(REQUESTS)), return_exceptions=True
+        )
     last = time.time()
+    ended = [answer for answer in answers if isinstance(answer, float)]
+    refused = [answer for answer in answers if isinstance(answer, openai.InternalServerError)]
+    assert (len(ended), len(refused)) == (BOUND * ROUTER_PODS, REQUESTS - BOUND * ROUTER_PODS)
+    for error in refused:
+        assert (error.status_code, error.code) == (503, "cold_start_full")
+        assert int(error.response.headers["retry-after"]) > 0
     (pod,) = pools.pods("small")
     ready = ready_at(pod)
     print(

@@ -95,6 +95,19 @@ def test_what_was_in_a_killed_envoy_is_counted_apart() -> None:
     assert not judge([sample(Outcome.LOST, sent=100.5, ended=100.6)], {}, [ENVOY]).holds
 
 
+def test_what_passed_through_a_killed_agent_is_counted_apart() -> None:
+    agent = Kill(100.0, 100.01, ("router-1",), agent=True)
+    assert judge([sample(Outcome.BROKEN, guarded=True)], {}, [agent]).lost_with_their_router == 1
+    assert not judge([sample(Outcome.BROKEN)], {}, [agent]).holds
+
+
+def test_who_is_to_be_told_of_a_killed_server_has_to_be() -> None:
+    seen = {"a": [visit("alpha-1")]}
+    verdict = judge([sample(Outcome.ERROR_EVENT, guarded=True)], seen, [SERVER])
+    assert (verdict.holds, verdict.cut_told) == (True, {"an error event": 1})
+    assert not judge([sample(Outcome.BROKEN, guarded=True)], seen, [SERVER]).holds
+
+
 def test_answers_given_twice_and_gaps_are_told() -> None:
     twice = [visit("alpha-1", completed=True), visit("beta-1", completed=True)]
     once = [visit("alpha-1"), visit("beta-1", completed=True)]

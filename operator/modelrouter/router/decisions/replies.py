@@ -12,14 +12,15 @@ from http import HTTPStatus
 from modelrouter.policy.decision import Decision, Mirroring
 from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.sharing import Shared
-from modelrouter.router.envoy.holding import HOLDING_PLAN
+from modelrouter.router.envoy.holding import HOLDING_CLUSTER, HOLDING_PLAN
 from modelrouter.router.envoy.mirror_headers import MIRROR_HEADER, mirror_words
 from modelrouter.router.envoy.plans import Plan, routing_headers
-from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Ticket
+from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Service, Ticket
 
 SHARED_MS = 50
 """How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
 
+_AGENT_IS_GONE = ("connect-failure", "reset")
 _MANY = 2**31
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -109,9 +110,24 @@ def passing(head: str, hash_key: str | None, span: tuple[int, int] | None) -> by
     return f"{lines}\r\n".encode("latin-1")
 
 
+def guarding(decision: Decision) -> bytes:
+    """The response that has a streamed answer watched on its way.
+
+    The agent is the first in the chain: a request whose answer has not begun when the agent dies
+    goes to the pools without it.
+    """
+    chain = (HOLDING_CLUSTER, *decision.chain)
+    plan = Plan(chain, _AGENT_IS_GONE, route=decision.route, reason=decision.reason)
+    ticket = Ticket(decision.chain[0], Service.GUARD)
+    return (
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
+        f"{routing_headers(plan, ())}{HOLD_HEADER}: {ticket.text}\r\n\r\n"
+    ).encode("latin-1")
+
+
 def holding(decision: Decision, *, streamed: bool) -> bytes:
     """The response that lets a request wait for the pool that it wakes."""
-    ticket = Ticket(decision.wakes, streamed)
+    ticket = Ticket(decision.wakes, Service.WAIT_IN_STREAM if streamed else Service.WAIT)
     return (
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
         f"x-mr-plan: {HOLDING_PLAN}\r\n{HOLD_HEADER}: {ticket.text}\r\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from modelrouter.api.route import BrokenStreams
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.policy.compiling import Policy
 from modelrouter.policy.deciding import decide
@@ -16,6 +17,7 @@ from modelrouter.policy.request import Endpoint, read_request
 from modelrouter.policy.sharing import shared
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.replies import (
+    guarding,
     holding,
     mirroring_line,
     passing,
@@ -46,6 +48,7 @@ class DecisionService:
         self._policy = Policy()
         self._plans = SettledPlans()
         self._triggers: dict[str, tuple[str, ...]] = {}
+        self._guarded: frozenset[str] = frozenset()
         self._heads: dict[tuple[object, ...], str] = {}
         self.wake: Callable[[str], None] = lambda pool: None
         """Told the name of each cold pool that a request would have gone to."""
@@ -75,6 +78,11 @@ class DecisionService:
         self._triggers = {
             name: tuple(route.config.retry.triggers) for name, route in policy.routes.items()
         }
+        self._guarded = frozenset(
+            name
+            for name, route in policy.routes.items()
+            if route.config.broken_streams is BrokenStreams.ERROR_EVENT
+        )
         self._heads = {}
         return former
 
@@ -112,6 +120,8 @@ class DecisionService:
             if held:
                 return refusing(too_many_wait(), decision.route, again=True)
             return holding(decision, streamed=streamed)
+        if streamed and not held and decision.route in self._guarded:
+            return guarding(decision)
         if started >= self._plans.changes_at:
             self._plans.note_change()
             self._heads = {}

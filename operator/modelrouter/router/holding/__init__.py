@@ -14,4 +14,7 @@ in.
 
 A client that asked for a stream gets its headers at once and a comment now and then, so that
 nothing on the way takes the connection for dead; all others just wait.
+
+Streams that are to end in an error event where they break (`brokenStreams: ErrorEvent`) come the
+same way and do not wait: once an answer has begun, Envoy can only end the connection.
 """

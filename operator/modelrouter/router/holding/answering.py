@@ -8,12 +8,24 @@ from http import HTTPStatus
 
 from modelrouter.policy.refusal import Refusal
 from modelrouter.router.holding.asking import head
-from modelrouter.router.holding.events import WAITING, error_event, is_event_stream
-from modelrouter.router.holding.messages import Header, Message
+from modelrouter.router.holding.events import (
+    DONE,
+    WAITING,
+    error_event,
+    is_event_stream,
+    whole_events,
+)
+from modelrouter.router.holding.messages import BrokenOffError, Header, Message
 
 CLOSE: Header = (b"connection", b"close")
 CHUNKED: Header = (b"transfer-encoding", b"chunked")
 MOST_ERROR_BYTES = 64 * 1024
+BROKEN = Refusal(
+    502,
+    "The model's server failed in the middle of the answer. Please try again.",
+    type="server_error",
+    code="stream_broken",
+)
 _STREAM_HEAD: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -47,8 +59,9 @@ class Answering:
         self._writer.write(head(_status_line(refusal.status), headers) + body)
         await self._writer.drain()
 
-    async def pass_on(self, answer: Message) -> None:
-        """Give an answer as it comes. Raises `BrokenOffError` where it breaks off."""
+    async def pass_on(self, answer: Message) -> bool:
+        """Give an answer as it comes; whether it came to its end. Raises `BrokenOffError` where
+        it breaks off and there is no way to say so."""
         sized = bool(answer.header(b"content-length"))
         headers = [*answer.end_to_end(), CLOSE]
         if not sized:
@@ -59,10 +72,42 @@ class Answering:
             await self._writer.drain()
         if not sized:
             await self._end()
+        return True
+
+    async def _relay(self, answer: Message) -> bool:
+        """Give a stream's events as they come, and an error if it breaks off; whether it came to
+        its end."""
+        whole, last = True, b""
+        try:
+            async for events in whole_events(answer.body()):
+                last = events
+                await self._send(events)
+        except BrokenOffError:
+            # All has been said where only the end of the message is missing.
+            whole = last.endswith(DONE)
+            if not whole:
+                await self._send(error_event(BROKEN.status, BROKEN.body()))
+        await self._end()
+        return whole
+
+    async def _send(self, part: bytes) -> None:
+        self._writer.write(chunk(part))
+        await self._writer.drain()
 
     async def _end(self) -> None:
         self._writer.write(b"0\r\n\r\n")
         await self._writer.drain()
+
+
+class GuardedAnswering(Answering):
+    """To a client that is told if the stream breaks that it asked for."""
+
+    async def pass_on(self, answer: Message) -> bool:
+        if not is_event_stream(answer.header(b"content-type")):
+            return await super().pass_on(answer)
+        headers = [*answer.end_to_end(), CHUNKED, CLOSE]
+        self._writer.write(head(_status_line(answer.status), headers))
+        return await self._relay(answer)
 
 
 class StreamAnswering(Answering):
@@ -84,18 +129,13 @@ class StreamAnswering(Answering):
         await self._send(error_event(refusal.status, refusal.body()))
         await self._end()
 
-    async def pass_on(self, answer: Message) -> None:
+    async def pass_on(self, answer: Message) -> bool:
         if answer.status == 200 and is_event_stream(answer.header(b"content-type")):
-            async for part in answer.body():
-                await self._send(part)
-        else:
-            body = await _beginning(answer.body())
-            await self._send(error_event(answer.status, body))
+            return await self._relay(answer)
+        body = await _beginning(answer.body())
+        await self._send(error_event(answer.status, body))
         await self._end()
-
-    async def _send(self, part: bytes) -> None:
-        self._writer.write(chunk(part))
-        await self._writer.drain()
+        return True
 
 
 def chunk(part: bytes) -> bytes:

@@ -6,6 +6,7 @@ comment, which clients pass over.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -13,12 +14,34 @@ import orjson
 WAITING = b": waiting\n\n"
 """Keeps a connection alive."""
 
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 DONE = b"data: [DONE]\n\n"
 
 
 def is_event_stream(content_type: str) -> bool:
     """Whether an answer is a stream of events."""
     return content_type.lower().startswith("text/event-stream")
+
+
+async def whole_events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream's events as they come; of one that is not complete nothing.
+
+    What breaks off in the middle of an event would spoil the event that tells so. What stands
+    behind the last event comes at the end of the stream.
+    """
+    rest = b""
+    async for part in parts:
+        rest += part
+        if end := _end_of_events(rest):
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _end_of_events(text: bytes) -> int:
+    ends = (text.rfind(mark) + len(mark) for mark in _EVENT_ENDS if mark in text)
+    return max(ends, default=0)
 
 
 def error_event(status: int, body: bytes) -> bytes:

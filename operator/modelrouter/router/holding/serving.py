@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import structlog
 
 from modelrouter.policy.refusal import Refusal, too_many_wait, waited_too_long
-from modelrouter.router.holding.answering import Answering, StreamAnswering
+from modelrouter.router.holding.answering import (
+    BROKEN,
+    Answering,
+    GuardedAnswering,
+    StreamAnswering,
+)
 from modelrouter.router.holding.asking import Request, ask
 from modelrouter.router.holding.messages import BrokenOffError, Message
 from modelrouter.router.holding.outcomes import Outcome, Outcomes
 from modelrouter.router.holding.room import DismissedError, FullError, Place, WaitingRoom
-from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, read_ticket
+from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Service, read_ticket
 
 log = structlog.get_logger(__name__)
 
@@ -95,10 +100,13 @@ class HoldingServer:
         await request.read_head()
         ticket = read_ticket(request.header(HOLD_HEADER.encode()))
         outcome = self._outcomes.expect(request.header(b"x-request-id"), ticket.pool)
+        if ticket.service is Service.GUARD:
+            work = self._guard(await _read(request), GuardedAnswering(writer), outcome)
+            return await _unless_gone(reader, work)
         try:
             with self._room.enter(ticket.pool) as place:
                 whole = await _read(request, place)
-                if ticket.streamed:
+                if ticket.service is Service.WAIT_IN_STREAM:
                     answering: Answering = StreamAnswering(writer, ticket.pool)
                 else:
                     answering = Answering(writer)
@@ -111,6 +119,23 @@ class HoldingServer:
             refusal = too_many_wait()
             self._note(refusal, outcome)
             await Answering(writer).refuse(refusal)
+
+    async def _guard(self, request: Request, answering: Answering, outcome: Outcome) -> None:
+        """Send the request on at once, and pass its answer on."""
+        try:
+            asked = await ask(self._again, request)
+        except BrokenOffError:
+            self._note(_BROKEN_OFF, outcome)
+            return await answering.refuse(_BROKEN_OFF)
+        with closing(asked):
+            await self._pass_on(asked.answer, answering, outcome)
+
+    async def _pass_on(self, answer: Message, answering: Answering, outcome: Outcome) -> None:
+        outcome.pool = answer.header(b"x-mr-pool") or outcome.pool
+        outcome.status = answer.status
+        outcome.attempts = int(answer.header(b"x-mr-attempts") or 1)
+        if not await answering.pass_on(answer):
+            self._note(BROKEN, outcome)
 
     async def _work(
         self, request: Request, place: Place, answering: Answering, outcome: Outcome
@@ -131,11 +156,8 @@ class HoldingServer:
             except BrokenOffError:
                 return await self._give_up(_BROKEN_OFF, "failed", place, answering, outcome)
             place.end("served")
-            outcome.pool = answer.header(b"x-mr-pool") or outcome.pool
-            outcome.status = answer.status
             outcome.first_byte_ms = place.waited_ms
-            outcome.attempts = int(answer.header(b"x-mr-attempts") or 1)
-            await answering.pass_on(answer)
+            await self._pass_on(answer, answering, outcome)
 
     async def _go_on(self, request: Request, place: Place, connections: ExitStack) -> Message:
         """Wait for the pool, send the request to it and return its answer.
@@ -171,11 +193,12 @@ class HoldingServer:
         self._refused(refusal.code or str(refusal.status))
 
 
-async def _read(request: Message, place: Place) -> Request:
-    """The whole request. Raises `FullError` or `BrokenOffError`."""
+async def _read(request: Message, place: Place | None = None) -> Request:
+    """The whole request, kept at its place if it waits. Raises `FullError` or `BrokenOffError`."""
     body = []
     async for part in request.body():
-        place.hold(len(part))
+        if place is not None:
+            place.hold(len(part))
         body.append(part)
     headers = request.end_to_end(b"content-length", HOLD_HEADER.encode())
     return Request(request.method, request.target, tuple(headers), tuple(body))

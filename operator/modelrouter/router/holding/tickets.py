@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 HOLD_HEADER = "x-mr-hold"
@@ -14,20 +15,30 @@ AGAIN_HEADER = "x-mr-again"
 """On the answer to a request that may not go on yet: its pool is full, or is cold again."""
 
 
+class Service(StrEnum):
+    """What the holding proxy does for a request."""
+
+    WAIT = "plain"
+    """It waits for its pool."""
+    WAIT_IN_STREAM = "stream"
+    """It waits for its pool, and the client, who asked for a stream of events, is told so."""
+    GUARD = "guard"
+    """It does not wait, but its stream is watched, and ends in an error event if it breaks."""
+
+
 class Ticket(NamedTuple):
-    """Which pool a request waits for, and how."""
+    """For which pool a request is held, and why."""
 
     pool: str
-    streamed: bool
-    """Whether the client asked for a stream of events."""
+    service: Service
 
     @property
     def text(self) -> str:
         """As the header's value."""
-        return f"{'stream' if self.streamed else 'plain'} {self.pool}"
+        return f"{self.service} {self.pool}"
 
 
 def read_ticket(text: str) -> Ticket:
     """The ticket of a header's value."""
-    kind, _, pool = text.partition(" ")
-    return Ticket(pool, kind == "stream")
+    service, _, pool = text.partition(" ")
+    return Ticket(pool, Service(service))

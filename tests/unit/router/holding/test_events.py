@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
-from modelrouter.router.holding.events import error_event, is_event_stream
+from modelrouter.router.holding.events import error_event, is_event_stream, whole_events
 
 OPENAI = {"message": "no", "type": "server_error", "param": None, "code": "x"}
 
@@ -34,3 +35,22 @@ def test_an_error_keeps_its_words(status: int, body: object, error: object) -> N
 def test_what_a_stream_is() -> None:
     assert is_event_stream("text/event-stream; charset=utf-8")
     assert not is_event_stream("application/json")
+
+
+@pytest.mark.parametrize(
+    ("parts", "events"),
+    [
+        ([b"data: 1\n\n"], [b"data: 1\n\n"]),
+        ([b"da", b"ta: 1\n", b"\ndata: 2\n\n"], [b"data: 1\n\ndata: 2\n\n"]),
+        ([b"data: 1\n\ndata: 2\n", b"\n"], [b"data: 1\n\n", b"data: 2\n\n"]),
+        ([b"data: 1\r\n\r\ndata: 2\r\n", b"\r\n"], [b"data: 1\r\n\r\n", b"data: 2\r\n\r\n"]),
+        ([b"data: 1\n\ndata: [DONE]"], [b"data: 1\n\n", b"data: [DONE]"]),
+        ([], []),
+    ],
+)
+async def test_events_are_passed_on_whole(parts: list[bytes], events: list[bytes]) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    assert [event async for event in whole_events(stream())] == events

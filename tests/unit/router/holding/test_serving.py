@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +19,7 @@ from modelrouter.router.holding import serving
 from modelrouter.router.holding.outcomes import Outcomes
 from modelrouter.router.holding.room import WaitingRoom
 from modelrouter.router.holding.serving import HoldingServer
+from modelrouter.router.holding.tickets import Service
 
 BODY = b'{"model": "chat"}'
 JSON_ANSWER = (
@@ -27,9 +30,9 @@ AGAIN = b"HTTP/1.1 503 X\r\nx-mr-again: 1\r\ncontent-length: 0\r\n\r\n"
 Answer = Callable[[asyncio.StreamWriter, int], None]
 
 
-def question(*, stream: bool = False, body: bytes = BODY) -> bytes:
+def question(*, stream: bool = False, service: Service | None = None, body: bytes = BODY) -> bytes:
     """A request as Envoy hands it over."""
-    kind = b"stream" if stream else b"plain"
+    kind = (service or (Service.WAIT_IN_STREAM if stream else Service.WAIT)).encode()
     return (
         b"POST /v1/chat/completions?x=%2F HTTP/1.1\r\nHost: models\r\nX-Request-Id: r\r\n"
         b"x-mr-hold: " + kind + b" a\r\nx-odd: caf\xe9\r\nconnection: keep-alive\r\n"
@@ -123,7 +126,7 @@ async def test_a_stream_is_kept_alive_until_its_answer_begins(scene: Scene) -> N
     )
     scene.warm()
     rest = (await asyncio.wait_for(reader.read(), 10)).replace(comment, b"")
-    assert rest == b"6\r\ndata: \r\n3\r\n1\n\n\r\n0\r\n\r\n"
+    assert rest == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
 
 
 async def test_who_may_not_go_on_yet_tries_again(
@@ -161,15 +164,16 @@ async def test_an_envoy_that_does_not_answer_is_told(scene: Scene, stream: bool)
     assert scene.room.ended == {("a", "failed"): 1}
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_breaks_off_is_never_ended(scene: Scene, stream: bool) -> None:
-    kind = b"text/event-stream" if stream else b"application/json"
-    scene.answer = lambda writer, number: writer.write(
-        b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ntransfer-encoding: chunked\r\n\r\n"
-        b"6\r\ndata: \r\n"
-    )
+def broken(kind: bytes, *parts: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+async def test_an_answer_that_breaks_off_is_never_ended(scene: Scene) -> None:
+    answer = broken(b"application/json", b'{"choices":')
+    scene.answer = lambda writer, number: writer.write(answer)
     scene.states["a"].cold = False
-    reader, _ = await scene.send(question(stream=stream))
+    reader, _ = await scene.send(question())
     got = b""
     try:
         while part := await asyncio.wait_for(reader.read(1000), 10):
@@ -177,6 +181,40 @@ async def test_an_answer_that_breaks_off_is_never_ended(scene: Scene, stream: bo
     except ConnectionError:
         pass
     assert not got.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("service", [Service.WAIT_IN_STREAM, Service.GUARD])
+async def test_a_stream_that_breaks_off_says_so(scene: Scene, service: Service) -> None:
+    """And half an event, which nobody could read, is left out."""
+    answer = broken(b"text/event-stream", b"data: 1\n\nda", b"ta: 2\n\ndata: 3\n")
+    scene.answer = lambda writer, number: writer.write(answer)
+    scene.states["a"].cold = False
+    reader, _ = await scene.send(question(service=service))
+    got = await asyncio.wait_for(reader.read(), 10)
+    events = re.findall(rb"data: (.*)\n\n", got)
+    assert [*events[:2], events[3]] == [b"1", b"2", b"[DONE]"]
+    assert json.loads(events[2])["error"]["code"] == "stream_broken"
+    assert got.endswith(b"0\r\n\r\n")
+    assert scene.refused == ["stream_broken"]
+
+
+async def test_a_stream_that_breaks_off_after_its_last_event_is_whole(scene: Scene) -> None:
+    answer = broken(b"text/event-stream", b"data: 1\n\n", b"data: [DONE]\n\n")
+    scene.answer = lambda writer, number: writer.write(answer)
+    scene.states["a"].cold = False
+    reader, _ = await scene.send(question(service=Service.GUARD))
+    got = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"data: (.*)\n\n", got) == [b"1", b"[DONE]"]
+    assert got.endswith(b"0\r\n\r\n")
+    assert not scene.refused
+
+
+async def test_who_cannot_be_guarded_is_told(scene: Scene) -> None:
+    scene.answer = lambda writer, number: None
+    reader, _ = await scene.send(question(service=Service.GUARD))
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"upstream_unreachable"' in answer
 
 
 async def test_a_client_that_leaves_while_it_sends_or_waits_makes_room(scene: Scene) -> None:
