@@ -134,12 +134,14 @@ class Callers:
     async def _ask(
         self, session: aiohttp.ClientSession, asked: Asked, streamed: bool, id_: str = ""
     ) -> None:
-        body = {
+        body: dict[str, Any] = {
             "model": asked.model,
             "messages": [{"role": "user", "content": "What is the refund policy?"}],
             "max_tokens": 4,
             "stream": streamed,
         }
+        if streamed:
+            body["stream_options"] = {"include_usage": True}  # Without it nobody knows its cost.
         headers = {"x-request-id": id_} if id_ else {}
         sent, pool, reason, known = time.time(), "", "", ""
         try:

@@ -198,7 +198,7 @@ class Stage:
         """The operator's pod that leads, with its container running."""
 
         def leads() -> Object | None:
-            lease = self.kubernetes.get("lease", RELEASE, "-n", SYSTEM)
+            lease = self.kubernetes.get("lease", f"{RELEASE}-operator", "-n", SYSTEM)
             holder = lease["spec"].get("holderIdentity") or ""
             for pod in operator_pods(self.kubernetes):
                 (container,) = pod["status"].get("containerStatuses") or [{}]
