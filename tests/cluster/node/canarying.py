@@ -244,7 +244,8 @@ def staged(kubernetes: Kubernetes, folder: Path) -> Iterator[Stage]:
         kubectl.kill()
         kubectl.wait()
         kubernetes.kubectl("delete", "namespace", namespace, "--wait=false")
-        install_operator(kubernetes)
+        # Without it helm keeps the settings of before.
+        install_operator(kubernetes, "--reset-values")
 
 
 def _servers(name: str, options: tuple[str, ...]) -> tuple[Object, Object]:

@@ -16,7 +16,7 @@ import pytest
 from chaos.stage import set_faults
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
-from cluster.node.away import signal_containers
+from cluster.node.away import operator_pods, restarts, signal_containers
 from cluster.node.canarying import ROUTERS, Stage, canary, staged
 
 BAD = {
@@ -233,7 +233,8 @@ def test_an_operator_that_is_killed_neither_skips_nor_repeats_a_step(stage: Stag
     analysis = {"minRequests": 15, "checks": CHECKS[:1]}
     stage.begin(canary("enduring", "better", weights, pause="4s", analysis=analysis))
     stage.callers.begin("enduring", 12)
-    kills = []
+    kills: list[str] = []
+    began_with = sum(restarts(operator_pods(stage.kubernetes)).values())
 
     def kill(moment: str) -> None:
         began, place = time.monotonic(), stage.place("enduring")
@@ -245,7 +246,7 @@ def test_an_operator_that_is_killed_neither_skips_nor_repeats_a_step(stage: Stag
     stage.reaches("enduring", ("Progressing", 1, 10))
     kill("just after a step began")
     stage.reaches("enduring", ("Progressing", 2, 25))
-    time.sleep(3.5)
+    time.sleep(2.5)
     kill("as a step is about to end")
     stage.reaches("enduring", ("Progressing", 3, 45))
     stage.modelrouter("pause", "enduring")
@@ -253,7 +254,7 @@ def test_an_operator_that_is_killed_neither_skips_nor_repeats_a_step(stage: Stag
     stage.reaches("enduring", ("Paused", 3, 45))
     stage.modelrouter("resume", "enduring")
     stage.reaches("enduring", ("Progressing", 4, 70))
-    time.sleep(3.8)
+    time.sleep(2)
     kill("as it is about to be promoted")
     stage.ends("enduring", "Promoted")
     print("\nkilled " + "; ".join(kills))
@@ -263,6 +264,12 @@ def test_an_operator_that_is_killed_neither_skips_nor_repeats_a_step(stage: Stag
     assert begun == [*steps, (4, 100)]
     walked = [place[1:3] for place in seen]
     assert walked == sorted(walked), seen
+    moments = {place[1:] for place in seen if place[0] == "Progressing"}
+    # The clock of a step that was paused begins anew.
+    assert sorted(step for step, *_ in moments) in ([1, 2, 3, 3, 4], [1, 2, 3, 4]), seen
+    eventually(
+        lambda: sum(restarts(operator_pods(stage.kubernetes)).values()) - began_with == len(kills)
+    )
     stage.goes_to("enduring", "better")
     stage.callers.end("enduring")
 
