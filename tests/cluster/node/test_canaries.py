@@ -32,7 +32,7 @@ CHECKS = [
     {"metric": "costPerRequest", "maxRatioToStable": "1.5"},
 ]
 QUALITY = {"metric": "quality", "minRatioToStable": "0.8"}
-GOOD = ("good", "twin", "enduring")
+GOOD = ("good", "twin", "manual", "steered", "again", "enduring")
 """Routes whose callers must not notice anything."""
 STEPS = {"good": (20, 45, 80), "twin": (25, 60)}
 """Weights of two canaries that go on side by side."""
@@ -139,6 +139,7 @@ def test_a_hard_limit_rolls_back_within_seconds(stage: Stage) -> None:
 
 def test_levers_of_the_spec(stage: Stage) -> None:
     stage.begin(canary("manual", "better", (10, 40), pause="4s", paused=True))
+    stage.callers.begin("manual", 10)
     time.sleep(6)
     assert stage.place("manual")[2] in (0, 10)
     assert stage.place("manual")[0] == "Paused"
@@ -154,10 +155,12 @@ def test_levers_of_the_spec(stage: Stage) -> None:
     stage.begin(canary("manual", "better", (10, 40), pause="4s"))
     stage.ends("manual", "Promoted")
     stage.goes_to("manual", "better")
+    stage.callers.end("manual")
 
 
 def test_levers_of_the_command_line(stage: Stage) -> None:
     stage.begin(canary("steered", "better", (20, 60), pause="5s"))
+    stage.callers.begin("steered", 10)
     stage.reaches("steered", ("Progressing", 1, 20))
     assert stage.modelrouter("pause", "steered").startswith("0: ")
     stage.reaches("steered", ("Paused", 1, 20))
@@ -175,6 +178,7 @@ def test_levers_of_the_command_line(stage: Stage) -> None:
     assert stage.modelrouter("promote", "steered").startswith("0: ")
     assert stage.modelrouter("status", "steered", "--wait").startswith("0: ")
     stage.goes_to("steered", "better")
+    stage.callers.end("steered")
 
 
 def test_requests_are_split_by_the_weights(stage: Stage) -> None:
@@ -275,14 +279,14 @@ def test_an_operator_that_is_killed_neither_skips_nor_repeats_a_step(stage: Stag
 
 
 def test_the_callers_of_good_candidates_noticed_nothing(stage: Stage) -> None:
-    asked = {name: stage.callers.asked[name] for name in GOOD if name in stage.callers.asked}
+    everybody = stage.callers.asked
+    asked = {name: everybody[name] for name in GOOD if name in everybody}
     total = sum(len(each.answers) for each in asked.values())
     failed = [f"{name}: {problem}" for name, each in asked.items() for problem in each.failures]
-    everybody = stage.callers.asked.values()
     print(
         f"\ngood candidates' routes: {total} requests, {len(failed)} failed; all routes: "
-        f"{sum(len(each.answers) for each in everybody)} requests, "
-        f"{sum(len(each.failures) for each in everybody)} failed"
+        f"{sum(len(each.answers) for each in everybody.values())} requests, "
+        f"{sum(len(each.failures) for each in everybody.values())} failed"
     )
     assert not failed, failed[:5]
     assert total > 500, "too few requests to tell"
