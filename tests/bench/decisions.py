@@ -26,7 +26,7 @@ from modelrouter.api.router_config import CanaryConfig
 from modelrouter.plan.routers import choose_router, plan_router
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
-from modelrouter.router.decisions.protocol import DecisionProtocol
+from modelrouter.router.decisions.protocol import DecisionProtocol, DecisionServer
 from modelrouter.router.decisions.service import DecisionService
 from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 from modelrouter.router.envoy.resources import ResourceBuilder
@@ -84,7 +84,7 @@ def questions(body: bytes, count: int) -> list[bytes]:
 
 def ask_all(service: DecisionService, requests: Sequence[bytes]) -> Callable[[], None]:
     """Feed the requests to one connection, in pieces as they come from a socket."""
-    protocol = DecisionProtocol(service, set())
+    protocol = DecisionProtocol(DecisionServer("", service))
     protocol.connection_made(cast(asyncio.Transport, Sink()))
     pieces = [r[start : start + CHUNK] for r in requests for start in range(0, len(r), CHUNK)]
 

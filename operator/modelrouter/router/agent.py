@@ -117,6 +117,8 @@ class Agent:
         self.mirrors = Mirrors(ledger, settings)
         self.decide.wake = self._wake
         self.endpoints.on_report = self._services_changed
+        self.is_known: Callable[[], bool] = lambda: True
+        """Whether Envoy sends its questions to this agent."""
         self.problems_of_source: Callable[[], Iterable[Mapping[str, str]]] = tuple
         """What the source of the configuration has to say for itself, for `/readyz`."""
         self._source_problems: tuple[Mapping[str, str], ...] = ()
@@ -328,7 +330,8 @@ class Agent:
         self._draining = False
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
-        """Ready once Envoy has acknowledged a configuration, until draining begins."""
+        """Ready once Envoy has acknowledged a configuration and sends its questions, until draining
+        begins. Before, requests would be placed without the agent."""
         problems = [dict(problem) for problem in self._source_problems]
         problems += [dict(problem) for problem in self.problems_of_source()]
         if self._invalid is not None:
@@ -337,7 +340,7 @@ class Agent:
             {"source": "envoy", "resource": rejection.name, "message": rejection.message}
             for rejection in self._store.rejections
         ]
-        ready = bool(self.programmed.version) and not self._draining
+        ready = bool(self.programmed.version) and self.is_known() and not self._draining
         return ready, {
             "version": self.programmed.version,
             "draining": self._draining,

@@ -134,6 +134,7 @@ async def _serve(settings: AgentSettings) -> None:
         stack.callback(pipe.close)
         decisions = DecisionServer(envoy.decision_socket, agent.decide)
         stack.push_async_callback(decisions.stop)
+        agent.is_known = lambda: decisions.is_known
         waiting = HoldingServer(
             envoy.holding_socket, envoy.again_socket, agent.room, outcomes, ledger.refused_late
         )

@@ -25,11 +25,10 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 class DecisionProtocol(asyncio.Protocol):
     """One connection from Envoy, kept open for many requests."""
 
-    __slots__ = ("_body", "_connections", "_decide", "_headers", "_parser", "_path", "_transport")
+    __slots__ = ("_body", "_headers", "_parser", "_path", "_server", "_transport")
 
-    def __init__(self, decide: Decide, connections: set[DecisionProtocol]) -> None:
-        self._decide = decide
-        self._connections = connections
+    def __init__(self, server: DecisionServer) -> None:
+        self._server = server
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._reset()
@@ -41,10 +40,10 @@ class DecisionProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
+        self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._server.connections.discard(self)
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
@@ -75,10 +74,11 @@ class DecisionProtocol(asyncio.Protocol):
             return
         if self._path == HEALTH_PATH:
             self._transport.write(HEALTHY)
+            self._server.is_known = True
             return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._transport.write(self._decide(self._path, self._headers, body))
+        self._transport.write(self._server.decide(self._path, self._headers, body))
 
     def close(self) -> None:
         """End the connection; Envoy opens another if it needs one."""
@@ -96,20 +96,22 @@ class DecisionServer:
 
     def __init__(self, path: str, decide: Decide) -> None:
         self._path = path
-        self._decide = decide
-        self._connections: set[DecisionProtocol] = set()
+        self.decide = decide
+        self.connections: set[DecisionProtocol] = set()
+        self.is_known = False
+        """Whether Envoy has asked how this server is, and so sends its questions here."""
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Open the socket; an old one in the same place is replaced."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: DecisionProtocol(self._decide, self._connections), self._path, backlog=1024
+            lambda: DecisionProtocol(self), self._path, backlog=1024
         )
 
     async def stop(self) -> None:
         """Close the socket and all connections."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.close()
