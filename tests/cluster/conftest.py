@@ -60,7 +60,7 @@ def crds(kubernetes: Kubernetes) -> None:
     """ModelRoute and ModelPool, as `crds/` has them."""
     folder = str(_ROOT / "crds")
     kubernetes.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
-    kubernetes.kubectl("wait", "--for=condition=Established", "-f", folder, "--timeout=60s")
+    kubernetes.establish("-f", folder)
 
 
 @pytest.fixture

@@ -89,6 +89,20 @@ class Kubernetes:
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", input=listed)
 
+    def establish(self, *definitions: str) -> None:
+        """Wait until CustomResourceDefinitions are served; arguments as of `kubectl wait`."""
+        wait = ("wait", "--for=condition=Established", "--timeout=60s", *definitions)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.kubectl(*wait)
+                return
+            except KubectlError as error:
+                # A definition that has no condition yet is an error to kubectl.
+                if "accessor error" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
+
     def kubeconfig_of(self, service_account: str, namespace: str, folder: Path) -> Path:
         """A kubeconfig that lets a service account in, as it would be from a pod."""
         token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=2h")

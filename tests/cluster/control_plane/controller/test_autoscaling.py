@@ -210,7 +210,7 @@ def keda(kubernetes: Kubernetes) -> None:
         unavailable(str(error))
         return
     kubernetes.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
-    kubernetes.kubectl("wait", "--for=condition=Established", "-f", str(path), "--timeout=60s")
+    kubernetes.establish("-f", str(path))
 
 
 def load(operator: Operator, namespace: str, name: str = "llama") -> tuple[int, Any]:

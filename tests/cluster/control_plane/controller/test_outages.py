@@ -104,8 +104,7 @@ def test_definitions_that_come_later_are_waited_for(
     time.sleep(3)
     assert operator.alive
     own.apply(*saved)
-    own.kubectl("wait", "--for=condition=Established", "--timeout=60s",
-                *(f"crd/{name}" for name in definitions))  # fmt: skip
+    own.establish(*(f"crd/{name}" for name in definitions))
     eventually(lambda: not resources.names("mroute"))
     resources.apply(route("again", pools=["none"]))
     resources.expect("mroute", "again", within=90, Ready=("False", "PoolNotFound"))

@@ -65,7 +65,11 @@ async def test_restarts_without_an_api_server(pod: Pod) -> None:
     pod.start()
     await pod.reached(version, within=20)
     await pod.has("a", "10.77.0.2:8000", "10.77.0.3:8000")
-    assert (await pod.readiness())["ready"]
+
+    async def ready() -> bool:
+        return bool((await pod.readiness())["ready"])
+
+    await eventually(ready)
 
     pod.kubernetes.start_api_server()
     pod.apply(endpoint_slice("models-a", "10.77.0.4"))
