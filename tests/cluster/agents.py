@@ -225,6 +225,14 @@ class Pod:
         answer: dict[str, Any] = await ask(self.admin_port, "GET", "/readyz", ok=(200, 503))
         return answer
 
+    async def ready(self) -> None:
+        """Wait until it is ready."""
+
+        async def there() -> bool:
+            return bool((await self.readiness())["ready"])
+
+        await eventually(there)
+
     async def problems(self) -> str:
         """All problems of `/readyz`, as text."""
         return json.dumps((await self.readiness())["problems"])

@@ -109,6 +109,7 @@ def test_defaults_that_say_something_are_filled_in(kubernetes: Kubernetes, names
         "pools": ["a", "b"],
         "router": "default",
         "minHealthyPercent": 0,
+        "brokenStreams": "Close",
         "retry": {"attempts": 1, "triggers": ["connect-failure", "reset", "5xx", "429"]},
         "timeout": {"request": "600s", "idle": "60s"},
         "rules": [{"name": "x", "targets": [{"pool": "a", "weight": 1}]}],

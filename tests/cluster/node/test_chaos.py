@@ -11,7 +11,7 @@ from cluster.node.workloads import Workloads
 
 SEED = 153
 """It has agents, Envoys and the API server restarted, and a pool that answers only 429."""
-SECONDS = 60.0
+SECONDS = 45.0
 
 
 def test_no_request_fails_while_a_pool_is_spared(

@@ -32,7 +32,7 @@ from modelrouter.kube.resources import ENDPOINT_SLICES
 
 MODEL = "acme/leaving"
 PODS = 3
-LEAVES = 100
+LEAVES = 60
 CLIENTS = 4
 SETTLE_SECONDS = 0.25
 """After this no request of a pod that left is expected any more."""

@@ -97,7 +97,9 @@ def test_a_candidate_proves_itself_by_real_requests_and_another_is_caught(
         eventually(lambda: phase(here) == ("Aborted", 0))
         here.apply(canary())
         eventually(lambda: phase(here) == ("RolledBack", 0), within=60)
-        assert "hard limit" in here.get("mroute", "chat")["status"]["canary"]["message"]
+        # An ejected candidate fails less: the check may be the first to see it.
+        message = here.get("mroute", "chat")["status"]["canary"]["message"]
+        assert "hard limit" in message or "successRate" in message
     assert set(statuses) == {200}
     assert len(statuses) > 100
 

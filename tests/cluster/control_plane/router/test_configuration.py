@@ -52,6 +52,7 @@ async def test_what_cannot_be_read_leaves_the_last_good_in_force(pod: Pod) -> No
     version = pod.write(good)
     pod.start()
     await pod.reached(version)
+    await pod.ready()
 
     async def says(text: str) -> None:
         async def said() -> bool:

@@ -27,6 +27,7 @@ async def test_an_outage_changes_nothing_and_ends_by_itself(pod: Pod) -> None:
     pod.start()
     await pod.reached(version)
     await pod.has("a", "10.77.0.1:8000")
+    await pod.ready()
 
     pod.kubernetes.stop_api_server()
 
@@ -65,11 +66,7 @@ async def test_restarts_without_an_api_server(pod: Pod) -> None:
     pod.start()
     await pod.reached(version, within=20)
     await pod.has("a", "10.77.0.2:8000", "10.77.0.3:8000")
-
-    async def ready() -> bool:
-        return bool((await pod.readiness())["ready"])
-
-    await eventually(ready)
+    await pod.ready()
 
     pod.kubernetes.start_api_server()
     pod.apply(endpoint_slice("models-a", "10.77.0.4"))
