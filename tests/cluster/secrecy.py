@@ -16,6 +16,7 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import IO, Any
 
@@ -172,7 +173,8 @@ class Recorder:
         """What was written since the last time. Files that are kept open outlive their pods."""
         if self._kubernetes.own is None or not self._kubernetes.own.node:
             return
-        for path in _POD_LOGS.glob("*/*/*.log"):
+        # Unlike `Path.glob`, this goes on when a folder goes away meanwhile.
+        for path in map(Path, glob(str(_POD_LOGS / "*/*/*.log"))):  # noqa: PTH207
             if path not in self._logs and path.parts[-3].rpartition("_")[2] in self._pods:
                 with suppress(OSError):
                     self._logs[path] = path.open("rb")

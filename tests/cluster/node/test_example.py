@@ -91,7 +91,7 @@ def test_an_application_in_the_cluster_uses_the_url_of_the_status(example: Route
 
 def test_the_table_tells_what_is_served_and_by_what(example: Routed) -> None:
     routes = example.workloads.kubectl("get", "mroute").splitlines()
-    assert routes[0].split() == ["NAME", "MODELS", "ROUTER", "READY", "AGE"]
+    assert routes[0].split() == ["NAME", "MODELS", "ROUTER", "CANARY", "READY", "AGE"]
     pools = {line.split()[0]: line.split() for line in
              example.workloads.kubectl("get", "mpool", "--no-headers").splitlines()}  # fmt: skip
     assert pools["llama-8b"][1:5] == [LLAMA, "service", "2/2", "True"]
