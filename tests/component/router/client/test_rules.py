@@ -190,3 +190,10 @@ async def test_edits_take_effect_at_once(own_rig: Rig, servers: Servers) -> None
         stop.set()
         await asyncio.gather(*asking)
     assert set(seen) == {"first", "second"}
+
+
+async def test_a_router_that_is_ready_asks_its_agent(own_rig: Rig, servers: Servers) -> None:
+    """From the first request on nothing is placed by Envoy alone."""
+    router = own_rig.router(pool("first", servers.first), route("new", pools=["first"]))
+    async with router.http() as http:
+        assert {await placed(http, "new") for _ in range(20)} == {("first", "pools")}
