@@ -84,6 +84,11 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def join_address(host: str, port: int) -> str:
+    """The `host:port` of these parts, as `split_address` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _is_plain_ipv6(host: str) -> bool:
     """Whether this is an IPv6 address without a zone, and not an IPv4 address in disguise."""
     try:

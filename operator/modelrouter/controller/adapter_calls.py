@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from modelrouter.api.quantities import join_address
 from modelrouter.plan.servers.crashes import shorten
 
 LOAD_SECONDS = 600.0
@@ -73,9 +74,8 @@ class AdapterCalls:
     async def _ask(
         self, method: str, address: str, path: str, body: dict[str, str] | None, seconds: float
     ) -> tuple[int, str]:
-        host = f"[{address}]" if ":" in address else address
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=5)
-        url = f"http://{host}:{self._port}{path}"
+        url = f"http://{join_address(address, self._port)}{path}"
         try:
             async with self._session.request(method, url, json=body, timeout=timeout) as response:
                 return response.status, (await response.content.read(65536)).decode(

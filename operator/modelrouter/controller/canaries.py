@@ -112,7 +112,7 @@ class Canaries:
         self._clock = clock
         self.metrics = CanaryMetrics(clock)
         self._memories: dict[Key, _Memory] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def concerns(self, key: Key) -> bool:
         """Whether there is work for `work_on`: a canary, or one that has gone."""
@@ -222,7 +222,7 @@ class Canaries:
             body = _told(key, spec, status, HookMoment.ON_TRANSITION)
             for hook in spec.hooks:
                 if hook.at is HookMoment.ON_TRANSITION:
-                    self._begin(self._tell(hook.name, hook.url, hook.timeout_seconds, body))
+                    self._begin(self._hooks.tell(hook.name, hook.url, hook.timeout_seconds, body))
 
     def _follow(self, memory: _Memory, spec: Canary, status: CanaryStatus | None) -> None:
         mark = (status.id, status.step, status.since) if status is not None else ()
@@ -284,10 +284,7 @@ class Canaries:
             memory.answer, memory.answered = StepAnswer(step, "; ".join(told)), self._clock()
         self._wake(key)
 
-    async def _tell(self, name: str, url: str, seconds: float, body: dict[str, Any]) -> None:
-        await self._hooks.tell(name, url, seconds, body)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -16,6 +16,8 @@ import aiohttp
 import orjson
 
 from modelrouter.api.manifests import Key
+from modelrouter.api.quantities import join_address
+from modelrouter.controller.bounded_bodies import read_bounded
 from modelrouter.controller.pods import Pod
 from modelrouter.plan.canary.measurement import Measurement, read_document
 from modelrouter.plan.naming import ADMIN_PORT
@@ -23,7 +25,6 @@ from modelrouter.plan.verdicts import listed
 
 ANSWER_SECONDS = 1.0
 """A pod that takes longer is left out: a hard limit cannot wait for it."""
-_LONGEST_ANSWER = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +86,15 @@ class RouterFigures:
     async def _ask(
         self, route: str, canary: str, pod: Pod, seconds: Sequence[int]
     ) -> dict[int, Arms] | None:
-        host = f"[{pod.address}]" if ":" in pod.address else pod.address
         query = [("route", route), *(("seconds", str(each)) for each in seconds)]
         try:
             async with self._session.get(
-                f"http://{host}:{self._port}/measurementz",
+                f"http://{join_address(pod.address, self._port)}/measurementz",
                 params=query,
                 timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
             ) as response:
                 response.raise_for_status()
-                body = b""
-                while chunk := await response.content.read(65536):
-                    body += chunk
-                    if len(body) > _LONGEST_ANSWER:
-                        return None
+                body = await read_bounded(response)
             return _read(orjson.loads(body), canary, seconds)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError, KeyError):
             return None

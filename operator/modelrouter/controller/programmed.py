@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from modelrouter.api.manifests import Key
+from modelrouter.api.quantities import join_address
 from modelrouter.controller.pods import Pod
 from modelrouter.plan.facts import Counts, PoolLoad, RouterPod
 from modelrouter.plan.naming import ADMIN_PORT
@@ -157,8 +158,7 @@ class AgentPolls:
             }
         )
         wait = aiohttp.ClientTimeout(total=5 if first else POLL_SECONDS + 5, sock_connect=2)
-        host = f"[{report.pod.address}]" if ":" in report.pod.address else report.pod.address
-        url = f"http://{host}:{self._port}/configz"
+        url = f"http://{join_address(report.pod.address, self._port)}/configz"
         async with self._session.get(url, params=query, timeout=wait) as response:
             response.raise_for_status()
             answer = orjson.loads(await response.read())

@@ -13,9 +13,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from modelrouter.controller.bounded_bodies import read_bounded
+
 ANSWER_SECONDS = 5.0
 """What takes longer is given up."""
-_LONGEST_ANSWER = 4 * 1024 * 1024
 _LONGEST_ERROR = 200
 
 
@@ -49,7 +50,7 @@ class Prometheus:
             async with self._session.post(
                 url, data={"query": query}, timeout=timeout, allow_redirects=False
             ) as response:
-                status, body = response.status, await _read(response)
+                status, body = response.status, await read_bounded(response)
         except TimeoutError:
             raise PrometheusError(
                 f"Prometheus at {_shown(address)} did not answer within {ANSWER_SECONDS:g} s"
@@ -59,15 +60,6 @@ class Prometheus:
                 f"Prometheus at {_shown(address)} cannot be asked ({type(error).__name__})"
             ) from None
         return _samples(status, body, address)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = b""
-    while chunk := await response.content.read(65536):
-        body += chunk
-        if len(body) > _LONGEST_ANSWER:
-            return b""
-    return body
 
 
 def _samples(status: int, body: bytes, address: str) -> list[Sample]:

@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 
 from modelrouter.api.manifests import Key
+from modelrouter.api.quantities import join_address
 from modelrouter.controller.children import ChildStore
 from modelrouter.controller.loads import autoscaling_of
 from modelrouter.controller.snapshot import Snapshot
@@ -75,12 +76,13 @@ class ServerMetrics:
 
     async def _ask(self, pod: Object) -> None:
         name, address = pod["metadata"]["name"], str(pod["status"]["podIP"])
-        host = f"[{address}]" if ":" in address else address
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         try:
             async with (
                 self._turns,
-                self._session.get(f"http://{host}:{self._port}/metrics", timeout=timeout) as answer,
+                self._session.get(
+                    f"http://{join_address(address, self._port)}/metrics", timeout=timeout
+                ) as answer,
             ):
                 answer.raise_for_status()
                 text = await answer.content.read(_LONGEST_ANSWER)

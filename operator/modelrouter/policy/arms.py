@@ -13,6 +13,7 @@ from modelrouter.api.router_config import RouteConfig
 
 STABLE = "stable"
 CANARY = "canary"
+_BY_RULE = "rule:"
 
 
 def split_rule(route: RouteConfig) -> int | None:
@@ -41,4 +42,16 @@ def arm_reasons(route: RouteConfig, place: int) -> Mapping[str, str]:
 
 def plain_reason(rule: str) -> str:
     """The reason of a decision by a rule that nothing else is to be said about."""
-    return f"rule:{rule}"
+    return f"{_BY_RULE}{rule}"
+
+
+def rule_of(reason: str) -> str:
+    """The rule that made the decision of this reason; empty if none did."""
+    return reason[len(_BY_RULE) :].partition(";")[0] if reason.startswith(_BY_RULE) else ""
+
+
+def arm_of(reason: str) -> str:
+    """The arm that the request of this reason was meant for; empty: it took part in none."""
+    _, _, rest = reason.partition("; ")
+    arm = rest.partition(";")[0]
+    return arm if arm in (STABLE, CANARY) else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from modelrouter.api.quantities import join_address
 from modelrouter.api.router_config import ServiceEndpoints
-from modelrouter.router.envoy.endpoints import authority
 
 
 class Port(NamedTuple):
@@ -115,7 +115,7 @@ def addresses_of(groups: Iterable[Group], port: int | str) -> tuple[str, ...]:
     for group in groups:
         number = _number(group, port)
         if number is not None:
-            found.update((authority(host, number), pod) for host, pod in group.addresses)
+            found.update((join_address(host, number), pod) for host, pod in group.addresses)
     pods = {pod for address, pod in found.items() if pod and not address.startswith("[")}
     return tuple(sorted(a for a, pod in found.items() if not a.startswith("[") or pod not in pods))
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelrouter.api.quantities import join_address
 from modelrouter.standalone.publishing import RouterFiles
 from modelrouter.standalone.supervising import Command
 
@@ -44,8 +45,8 @@ def agent_command(places: Places, log_level: str) -> Command:
         *(sys.executable, "-m", "modelrouter", "router"),
         *("--config", str(places.files.config), "--secrets", str(places.files.secrets)),
         *("--runtime-dir", str(places.files.directory), "--state-dir", str(places.state_dir)),
-        *("--listen", _address(places.host, places.port)),
-        *("--admin", _address(places.admin_host, places.admin_port)),
+        *("--listen", join_address(places.host, places.port)),
+        *("--admin", join_address(places.admin_host, places.admin_port)),
         *("--void-port", str(places.void_port), "--drain-seconds", str(DRAIN_SECONDS)),
         *("--log-format", "json", "--log-level", log_level),
     ]
@@ -64,7 +65,3 @@ def envoy_command(binary: Path, places: Places) -> Command:
         *("--drain-time-s", "5", "--drain-strategy", "immediate"),
     ]
     return Command("envoy", arguments)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from modelrouter.api.router_config import PoolConfig
+from modelrouter.policy.arms import rule_of
 from modelrouter.policy.state import PoolState
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.histogram import (
@@ -158,8 +159,8 @@ class Ledger:
         reason = record.reason
         if reason == "fall-through":
             self.fall_through += 1
-        elif reason.startswith("rule:"):
-            decided = (record.route, reason[5:].partition(";")[0])
+        elif rule := rule_of(reason):
+            decided = (record.route, rule)
             self.decisions[decided] = self.decisions.get(decided, 0) + 1
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         totals.prompt_tokens += prompt

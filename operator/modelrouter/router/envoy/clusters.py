@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from modelrouter.api.pool import LoadBalancing
+from modelrouter.api.quantities import join_address
 from modelrouter.api.router_config import Ejection, PoolConfig, Probe, Upstream
-from modelrouter.router.envoy.endpoints import assignment, authority, endpoint, split_address
+from modelrouter.router.envoy.endpoints import assignment, endpoint, split_address
 from modelrouter.router.envoy.first_event import first_event_filters
 from modelrouter.router.envoy.messages import (
     Resource,
@@ -151,7 +152,7 @@ def _discovery(name: str, pool: PoolConfig, settings: EnvoySettings, *, has_key:
     if pool.upstream is not None:
         default_port = 443 if pool.upstream.tls else 80
         host, port = pool.upstream.host, pool.upstream.port
-        named = host if port == default_port else authority(host, port)
+        named = host if port == default_port else join_address(host, port)
         endpoints = [endpoint(name, host, port, hostname=named)]
     else:
         endpoints = [endpoint(name, *split_address(address)) for address in pool.addresses or ()]

@@ -11,6 +11,7 @@ from envoy.config.endpoint.v3 import (  # type: ignore[import-untyped]
     endpoint_pb2,
 )
 
+from modelrouter.api.quantities import join_address
 from modelrouter.router.envoy.messages import Resource, socket_address
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.typed import ENDPOINTS, serialized
@@ -28,7 +29,7 @@ def endpoint(pool: str, host: str, port: int, hostname: str | None = None) -> Re
         "endpoint": {
             "address": socket_address(host, port),
             # Attempts share one header map: without a name the previous attempt's host stays.
-            "hostname": hostname or authority(host, port),
+            "hostname": hostname or join_address(host, port),
         },
         "metadata": {"filter_metadata": {METADATA: {"pool": pool}}},
     }
@@ -107,8 +108,3 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[::1]:port`."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def authority(host: str, port: int) -> str:
-    """What goes into the `host` header."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

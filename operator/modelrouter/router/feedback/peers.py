@@ -13,9 +13,8 @@ from typing import Self
 
 import aiohttp
 
-from modelrouter.api.quantities import split_address
+from modelrouter.api.quantities import join_address, split_address
 from modelrouter.api.router_config import ServiceEndpoints
-from modelrouter.router.envoy.endpoints import authority
 from modelrouter.router.feedback.joining import Joined
 from modelrouter.router.feedback.reading import Feedback
 from modelrouter.router.services import Services
@@ -40,7 +39,7 @@ class PeerSilentError(Exception):
 def router_pods(services: Services, service: str, admin_port: int) -> list[str]:
     """The admin ports of the ready pods of a router, by the Service that clients use."""
     pods = services.addresses(ServiceEndpoints(name=service, port="http"))
-    return [authority(split_address(pod)[0], admin_port) for pod in pods]
+    return [join_address(split_address(pod)[0], admin_port) for pod in pods]
 
 
 class Peers:

@@ -40,7 +40,7 @@ async def whole_events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _end_of_events(text: bytes) -> int:
-    ends = (text.rfind(mark) + len(mark) for mark in _EVENT_ENDS if mark in text)
+    ends = (at + len(mark) for mark in _EVENT_ENDS if (at := text.rfind(mark)) >= 0)
     return max(ends, default=0)
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from modelrouter.policy.arms import CANARY, STABLE
+from modelrouter.policy.arms import arm_of, rule_of
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.decisions.shadowing import ShadowChoice
 from modelrouter.router.records.rating import Rating
@@ -46,15 +46,12 @@ class DecisionRecord(NamedTuple):
     @property
     def rule(self) -> str:
         """The rule that placed it; empty if none did."""
-        first = self.reason.partition(";")[0]
-        return first[5:] if first.startswith("rule:") else ""
+        return rule_of(self.reason)
 
     @property
     def arm(self) -> str:
         """The side of a canary that it was meant for; empty: it took part in none."""
-        _, _, rest = self.reason.partition("; ")
-        arm = rest.partition(";")[0]
-        return arm if arm in (STABLE, CANARY) else ""
+        return arm_of(self.reason)
 
 
 class Part:
