@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from chaos.running import run_chaos
-from chaos.stage import Stage
+from chaos.stage import MODEL, TOLD_MODEL, Stage
 from cluster.kubernetes.access import Kubernetes
 from cluster.kubernetes.problems import ClusterError
 from cluster.kubernetes.running import find
@@ -21,6 +21,11 @@ from cluster.node.installation import install_operator
 from cluster.node.workloads import Workloads
 
 NAMESPACE = "chaos"
+STREAM_MODELS = {
+    "Close": (MODEL,),
+    "ErrorEvent": (TOLD_MODEL,),
+    "both": (MODEL, TOLD_MODEL),
+}
 
 
 def main() -> int:
@@ -29,6 +34,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (%(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="what happens (any)")
     parser.add_argument("--rate", type=float, default=30.0, help="requests a second (%(default)s)")
+    parser.add_argument(
+        "--broken-streams",
+        choices=sorted(STREAM_MODELS),
+        default="ErrorEvent",
+        help="brokenStreams of the routes that streams take, or both in turns (%(default)s)",
+    )
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     seed = random.randrange(10_000) if chosen.seed is None else chosen.seed
@@ -46,7 +57,13 @@ def main() -> int:
     base_url = stage.set_up()
     print(f"seed {seed}", flush=True)
     run = run_chaos(
-        stage, base_url, seed=seed, seconds=chosen.minutes * 60, rate=chosen.rate, say=_say
+        stage,
+        base_url,
+        seed=seed,
+        seconds=chosen.minutes * 60,
+        rate=chosen.rate,
+        stream_models=STREAM_MODELS[chosen.broken_streams],
+        say=_say,
     )
     print(run, flush=True)
     if chosen.output:

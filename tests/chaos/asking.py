@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from itertools import cycle
 from types import TracebackType
 from typing import Self
 
@@ -25,29 +26,33 @@ WHOLE_TOKENS = (5, 20)
 """Lengths of answers, of which each request draws one."""
 OFFICIAL_EVERY = 15
 """Requests of which one is asked by OpenAI's client, which costs more than all the others'."""
-TOLD_EVERY = 4
-"""Requests of which one is for the other model: every other stream."""
 _CONNECTS = 12
 _RECONNECT_SECONDS = 0.3
 _TICK_SECONDS = 0.005
 
 
 class Asking:
-    """Requests at a rate for as long as the context lasts, from a thread of its own."""
+    """Requests at a rate for as long as the context lasts, from a thread of its own.
+
+    `stream_models`: of the streams, in turns. `guarded`: the model whose broken streams are to end
+    in an error event.
+    """
 
     def __init__(
         self,
         base_url: str,
         model: str,
         *,
-        told_model: str = "",
+        stream_models: Sequence[str] = (),
+        guarded: str = "",
         rate: float,
         seed: int = 0,
         stream_tokens: Sequence[int] = STREAM_TOKENS,
         whole_tokens: Sequence[int] = WHOLE_TOKENS,
     ) -> None:
         self._base_url, self._model, self._rate = base_url, model, rate
-        self._told_model = told_model
+        self._stream_models = cycle(stream_models or (model,))
+        self._guarded = guarded
         self._stream_tokens, self._whole_tokens = stream_tokens, whole_tokens
         self._dice = random.Random(f"questions {seed}")
         self._prefix = f"chaos-{seed}-{int(time.time())}"
@@ -92,8 +97,7 @@ class Asking:
                     tokens = self._dice.choice(
                         self._stream_tokens if streamed else self._whole_tokens
                     )
-                    told = bool(self._told_model) and number % TOLD_EVERY == 0
-                    model = self._told_model if told else self._model
+                    model = next(self._stream_models) if streamed else self._model
                     question = Question(number, model, tokens, streamed)
                     uses_official = number % OFFICIAL_EVERY == 0
                     task = asyncio.create_task(
@@ -114,7 +118,7 @@ class Asking:
         self, question: Question, client: aiohttp.ClientSession | openai.AsyncOpenAI
     ) -> None:
         sample = Sample(f"{self._prefix}-{question.number}", question.streamed, time.time())
-        sample.guarded = question.streamed and question.model == self._told_model
+        sample.guarded = question.streamed and question.model == self._guarded
         self.under_way[sample.id] = sample
         if isinstance(client, openai.AsyncOpenAI):
             sample.official = True

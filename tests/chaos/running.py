@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaos.asking import Asking
@@ -39,11 +39,13 @@ def run_chaos(
     seed: int,
     seconds: float,
     rate: float = 30.0,
+    stream_models: Sequence[str] = (TOLD_MODEL,),
     say: Callable[[str], None] = print,
 ) -> Run:
     """Strike a stage that is whole for about so long, and leave it whole.
 
-    `rate`: requests a second. `say`: takes lines that tell what happens.
+    `rate`: requests a second. `stream_models`: what the streams ask for, in turns. `say`: takes
+    lines that tell what happens.
     """
     began = time.monotonic()
 
@@ -55,7 +57,14 @@ def run_chaos(
 
     with (
         Journals(lambda: [pod for pool in stage.pools for pod in stage.servers(pool)]) as journals,
-        Asking(base_url, MODEL, told_model=TOLD_MODEL, rate=rate, seed=seed) as asking,
+        Asking(
+            base_url,
+            MODEL,
+            stream_models=stream_models,
+            guarded=TOLD_MODEL,
+            rate=rate,
+            seed=seed,
+        ) as asking,
     ):
         time.sleep(_QUIET_SECONDS)
         for number, round_ in enumerate(rounds(seed, stage.pools), 1):

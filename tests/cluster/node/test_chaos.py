@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.running import run_chaos
-from chaos.stage import Stage
+from chaos.stage import MODEL, TOLD_MODEL, Stage
 from cluster.kubernetes.access import Kubernetes
 from cluster.node.workloads import Workloads
 
@@ -20,7 +20,9 @@ def test_no_request_fails_while_a_pool_is_spared(
     if not kubernetes.is_own:
         pytest.skip("processes and the API server of somebody else's cluster are left alone")
     stage = Stage(workloads)
-    run = run_chaos(stage, stage.set_up(), seed=SEED, seconds=SECONDS)
+    run = run_chaos(
+        stage, stage.set_up(), seed=SEED, seconds=SECONDS, stream_models=(MODEL, TOLD_MODEL)
+    )
     print(f"\n{run}")
     assert run.verdict.holds, str(run)
     assert run.verdict.requests > SECONDS * 10, "too few requests to tell"
