@@ -150,5 +150,5 @@ def refusing(refusal: Refusal, route: str = "", *, again: bool = False) -> bytes
     if refusal.retry_after is not None:
         lines += f"retry-after: {refusal.retry_after}\r\n"
     if again:
-        lines += f"{AGAIN_HEADER}: 1\r\n"
+        lines += f"{AGAIN_HEADER}: {refusal.code}\r\n"
     return f"{lines}\r\n".encode("latin-1") + body

@@ -16,6 +16,7 @@ from modelrouter.router.holding.events import (
     whole_events,
 )
 from modelrouter.router.holding.messages import BrokenOffError, Header, Message
+from modelrouter.router.holding.tickets import AGAIN_HEADER
 
 CLOSE: Header = (b"connection", b"close")
 CHUNKED: Header = (b"transfer-encoding", b"chunked")
@@ -63,7 +64,7 @@ class Answering:
         """Give an answer as it comes; whether it came to its end. Raises `BrokenOffError` where
         it breaks off and there is no way to say so."""
         sized = bool(answer.header(b"content-length"))
-        headers = [*answer.end_to_end(), CLOSE]
+        headers = [*answer.end_to_end(AGAIN_HEADER.encode()), CLOSE]
         if not sized:
             headers.append(CHUNKED)
         self._writer.write(head(_status_line(answer.status), headers))

@@ -134,6 +134,8 @@ class HoldingServer:
         outcome.pool = answer.header(b"x-mr-pool") or outcome.pool
         outcome.status = answer.status
         outcome.attempts = int(answer.header(b"x-mr-attempts") or 1)
+        if code := answer.header(AGAIN_HEADER.encode()):
+            self._refused(code)
         if not await answering.pass_on(answer):
             self._note(BROKEN, outcome)
 

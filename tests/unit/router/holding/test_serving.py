@@ -26,7 +26,7 @@ JSON_ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
     b"x-mr-pool: a\r\nx-mr-attempts: 2\r\nconnection: close\r\n\r\n{}"
 )
-AGAIN = b"HTTP/1.1 503 X\r\nx-mr-again: 1\r\ncontent-length: 0\r\n\r\n"
+AGAIN = b"HTTP/1.1 503 X\r\nx-mr-again: overloaded\r\ncontent-length: 0\r\n\r\n"
 Answer = Callable[[asyncio.StreamWriter, int], None]
 
 
@@ -139,6 +139,16 @@ async def test_who_may_not_go_on_yet_tries_again(
     assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200 OK")
     assert len(scene.again) == 4
     assert len(set(scene.again)) == 1
+
+
+async def test_a_stream_that_is_watched_does_not_try_again(scene: Scene) -> None:
+    scene.answer = lambda writer, number: writer.write(AGAIN)
+    reader, _ = await scene.send(question(service=Service.GUARD))
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"x-mr-again" not in answer
+    assert scene.refused == ["overloaded"]
+    assert len(scene.again) == 1
 
 
 async def test_who_may_never_go_on_gives_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
