@@ -12,7 +12,7 @@ from typing import Any
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.quantities import join_address
 from modelrouter.api.router_config import Ejection, PoolConfig, Probe, Upstream
-from modelrouter.router.envoy.endpoints import assignment, endpoint, split_address
+from modelrouter.router.envoy.endpoints import assignment, endpoint, host_and_port
 from modelrouter.router.envoy.first_event import first_event_filters
 from modelrouter.router.envoy.messages import (
     Resource,
@@ -132,7 +132,7 @@ def uses_endpoint_discovery(pool: PoolConfig) -> bool:
 
 def _is_ip(address: str) -> bool:
     try:
-        ipaddress.ip_address(split_address(address)[0])
+        ipaddress.ip_address(host_and_port(address)[0])
     except ValueError:
         return False
     return True
@@ -155,7 +155,7 @@ def _discovery(name: str, pool: PoolConfig, settings: EnvoySettings, *, has_key:
         named = host if port == default_port else join_address(host, port)
         endpoints = [endpoint(name, host, port, hostname=named)]
     else:
-        endpoints = [endpoint(name, *split_address(address)) for address in pool.addresses or ()]
+        endpoints = [endpoint(name, *host_and_port(address)) for address in pool.addresses or ()]
     if not has_key:
         endpoints = []
     return {

@@ -37,7 +37,7 @@ def endpoint(pool: str, host: str, port: int, hostname: str | None = None) -> Re
 
 def load_assignment(pool: str, addresses: Iterable[str], settings: EnvoySettings) -> Resource:
     """`ClusterLoadAssignment` of a pool with these `ip:port` addresses, none included."""
-    endpoints = [endpoint(pool, *split_address(address)) for address in addresses]
+    endpoints = [endpoint(pool, *host_and_port(address)) for address in addresses]
     return assignment(pool, endpoints, settings)
 
 
@@ -104,7 +104,7 @@ def beside(older: bytes, newer: bytes) -> bytes:
     return bytes(both.SerializeToString(deterministic=True))
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[::1]:port`."""
+def host_and_port(address: str) -> tuple[str, int]:
+    """Those of `host:port` or `[::1]:port`, which was checked when it was read."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
