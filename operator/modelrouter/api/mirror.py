@@ -64,7 +64,9 @@ class Mirror(StrictModel):
     """Share of these requests that is copied, by a hash of the request's id."""
     compare: bool = False
     """Whether answers are compared with those to the copies. The report is at `/mirrorz` of the
-    router's admin port. Texts stay in the router's memory, and only until they are compared."""
+    router's admin port. Texts stay in the router's memory, and only until they are compared. Not
+    compared are answers to requests that waited for a pool at zero, and streams of a route with
+    `brokenStreams: ErrorEvent`."""
     evaluator: PoolName | None = None
     """A pool in `pools` whose model is asked which of both answers is better. It has to be allowed
     to see the request's data classes. Its tokens cost what they cost."""
