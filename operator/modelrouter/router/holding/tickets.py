@@ -12,8 +12,8 @@ HELD_HEADER = "x-mr-held"
 """With a question about a request that has waited already; set by Envoy, by where it came in."""
 
 AGAIN_HEADER = "x-mr-again"
-"""On the answer to a request that may not go on yet: its pool is full, or is cold again. The value is
-the error's code."""
+"""On the answer to a request that may not go on yet: its pool is full, or is cold again. The value
+is the code of the error."""
 
 
 class Service(StrEnum):
