@@ -8,7 +8,8 @@ import httpx
 import openai
 import pytest
 
-HELLO: Any = [{"role": "user", "content": "hello"}]
+from component.simulator.questions import HELLO
+
 MAY_LOAD = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 
 
@@ -25,6 +26,20 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
     found = answer.json()["error"]
     assert found["code"] == answer.status_code
     return answer.status_code, found["type"], found["message"]
+
+
+def test_lora_adapters_come_and_go(start):
+    server = start(
+        "--enable-lora", "--lora-modules", "a=/a", VLLM_ALLOW_RUNTIME_LORA_UPDATING="True"
+    )
+    client = server.client()
+    assert client.chat.completions.create(model="a", messages=HELLO).model == "a"
+    assert load(server, "b", "/b").text == "Success: LoRA adapter 'b' added successfully."
+    assert [model.id for model in client.models.list()] == ["m", "a", "b"]
+    assert load(server, "b", "/b").status_code == 400
+    unload(server, "b").raise_for_status()
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="b", messages=HELLO)
 
 
 def test_the_life_of_an_adapter(start):

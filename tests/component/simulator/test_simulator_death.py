@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
 
-HELLO: Any = [{"role": "user", "content": "hello"}]
+from component.simulator.questions import HELLO
+
 STREAM = {"model": "m", "messages": HELLO, "stream": True}
 DEAD = {
     "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",

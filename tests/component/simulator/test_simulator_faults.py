@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-HELLO: Any = [{"role": "user", "content": "hello"}]
+from component.simulator.questions import HELLO
 
 
 def chat(simulator: Any, **more: Any) -> Any:

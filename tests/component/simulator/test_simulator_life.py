@@ -14,7 +14,8 @@ import httpx
 import openai
 import pytest
 
-HELLO: Any = [{"role": "user", "content": "hello"}]
+from component.simulator.questions import HELLO
+
 REFUSED_WHILE_DRAINING: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": HELLO, "stream": True},
     "/v1/completions": {"prompt": "hello"},
