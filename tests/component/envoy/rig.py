@@ -9,15 +9,14 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httptools
-
+from component.envoy.backends import Backend, Behaviour, Connection, Request, Server, served_by
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
@@ -30,163 +29,10 @@ from modelrouter.router.envoy.plans import Plan, routing_headers
 from modelrouter.router.envoy.resources import EnvoyResources, ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.standalone.envoy_binary import find_envoy
+from modelrouter.standalone.ports import free_port
 
 T = TypeVar("T")
-EJECTION = {"consecutive_errors": 3, "base_ejection_time_ms": 60_000, "max_ejection_percent": 100}
 CHAT = "/v1/chat/completions"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def pool(*backends: Backend, model: str = "real", **more: Any) -> dict[str, Any]:
-    """A pool of a RouterConfig."""
-    addresses = [backend.address for backend in backends]
-    return {"model": model, "addresses": addresses, "ejection": EJECTION, **more}
-
-
-def route(*pools: str, models: list[str], **more: Any) -> dict[str, Any]:
-    """A route of a RouterConfig that tries the pools in order."""
-    defaults = {
-        "models": models,
-        "pools": sorted(set(pools)),
-        "rules": [
-            {
-                "name": "default",
-                "targets": [{"pool": pools[0], "weight": 1}],
-                "failover": list(pools[1:]),
-            }
-        ],
-        "retry": {"attempts_per_pool": 1, "triggers": ["connect-failure", "reset", "5xx", "429"]},
-        "request_timeout_ms": 10_000,
-        "idle_timeout_ms": 2_000,
-        "fallthrough": {"pools": list(pools), "closed": False},
-    }
-    return {**defaults, **more}
-
-
-@dataclass
-class Request:
-    """What a backend was sent."""
-
-    method: str = ""
-    path: str = ""
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
-
-    def header(self, name: str) -> str | None:
-        """The value of a header that comes at most once."""
-        values = [value for key, value in self.headers if key == name]
-        assert len(values) <= 1, values
-        return values[0] if values else None
-
-
-Behaviour = Callable[["Connection", Request], Awaitable[None] | None]
-
-
-class Connection(asyncio.Protocol):
-    """One connection to a backend, or of Envoy to the agent."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.request = Request()
-        self.lost = asyncio.Event()
-        self.tasks: set[asyncio.Future[None]] = set()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.parser = httptools.HttpRequestParser(self)
-        self.server.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost.set()
-        self.server.connections.discard(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_message_begin(self) -> None:
-        self.request = Request()
-
-    def on_url(self, url: bytes) -> None:
-        self.request.path += url.decode()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.request.headers.append((name.decode().lower(), value.decode("latin-1")))
-
-    def on_body(self, body: bytes) -> None:
-        self.request.body += body
-
-    def on_message_complete(self) -> None:
-        self.request.method = self.parser.get_method().decode()
-        self.server.requests.append(self.request)
-        answering = self.server.behaviour(self, self.request)
-        if answering is not None:
-            task = asyncio.ensure_future(answering)
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
-
-    def answer(
-        self, status: int = 200, body: bytes = b"{}", headers: dict[str, str] | None = None
-    ) -> None:
-        """Send a whole answer."""
-        lines = {"content-type": "application/json", "content-length": str(len(body))}
-        self.start(status, {**lines, **(headers or {})})
-        self.transport.write(body)
-
-    def start(self, status: int, headers: dict[str, str]) -> None:
-        """Send the beginning of an answer."""
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1"))
-
-
-@dataclass
-class Server:
-    """A server in the rig's loop."""
-
-    behaviour: Behaviour
-    requests: list[Request] = field(default_factory=list)
-    connections: set[Connection] = field(default_factory=set)
-
-
-@dataclass
-class Backend(Server):
-    """A model server."""
-
-    name: str = ""
-    port: int = 0
-    listening: asyncio.Server | None = None
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-
-def served_by(name: str) -> Behaviour:
-    """Answers with the name of the backend."""
-
-    def behave(connection: Connection, request: Request) -> None:
-        if request.path == "/health":
-            connection.answer()
-            return
-        body = json.dumps({"served_by": name, "usage": {"prompt_tokens": 3}})
-        connection.answer(body=body.encode())
-
-    return behave
-
-
-def status(code: int, **headers: str) -> Behaviour:
-    """Always answers with this status."""
-
-    def behave(connection: Connection, request: Request) -> None:
-        connection.answer(code, b'{"error":{}}', headers)
-
-    return behave
 
 
 @dataclass(frozen=True)
@@ -230,7 +76,6 @@ class Rig:
         self.known: set[str] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._listening: asyncio.Server | None = None
         self._backends: list[Backend] = []
         self._version = 0
 
@@ -287,19 +132,19 @@ class Rig:
 
     async def _start_agent(self) -> None:
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_unix_server(
-            lambda: Connection(self.agent), self.settings.decision_socket
+        self.agent.listening = await loop.create_unix_server(
+            self.agent.connect, self.settings.decision_socket
         )
 
     async def _stop_agent(self) -> None:
-        await _close(self._listening, self.agent)
+        await self.agent.close()
         with suppress(FileNotFoundError):
             Path(self.settings.decision_socket).unlink()
 
     async def _stop(self) -> None:
         await self._stop_agent()
         for backend in self._backends:
-            await _close(backend.listening, backend)
+            await backend.close()
         await self._grpc.stop(None)
         self._pipe.close()
 
@@ -332,14 +177,14 @@ class Rig:
 
         async def listen() -> None:
             backend.listening = await asyncio.get_running_loop().create_server(
-                lambda: Connection(backend), "127.0.0.1", backend.port
+                backend.connect, "127.0.0.1", backend.port
             )
 
         self.wait(listen())
 
     def stop(self, backend: Backend) -> None:
         """Refuse connections from now on."""
-        self.wait(_close(backend.listening, backend))
+        self.wait(backend.close())
 
     def kill_agent(self) -> None:
         self.wait(self._stop_agent())
@@ -442,10 +287,3 @@ class Rig:
     def connect(self) -> socket.socket:
         """A bare connection."""
         return socket.create_connection(("127.0.0.1", self.settings.port), timeout=10)
-
-
-async def _close(listening: asyncio.Server | None, server: Server) -> None:
-    if listening is not None:
-        listening.close()
-    for connection in list(server.connections):
-        connection.transport.abort()

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from component.envoy.rig import EJECTION, Backend, Rig, pool, route, status
+from component.envoy.backends import Backend, status
+from component.envoy.configuration import EJECTION, pool, route
+from component.envoy.rig import Rig
 
 PROBE = {
     "path": "/health",

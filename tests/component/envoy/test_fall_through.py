@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from component.envoy.rig import CHAT, Rig, pool, route, status
+from component.envoy.backends import status
+from component.envoy.configuration import pool, route
+from component.envoy.rig import CHAT, Rig
 
 
 @pytest.fixture(params=["dead", "hung", "broken"])

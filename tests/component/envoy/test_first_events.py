@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from component.envoy.rig import Answer, Behaviour, Connection, Request, Rig, pool, route
+from component.envoy.backends import Behaviour, Connection, Request
+from component.envoy.configuration import pool, route
+from component.envoy.rig import Answer, Rig
 
 ERROR = {"error": {"message": 'said "code": 404', "type": "InternalServerError", "code": 500}}
 DEAD = f"data: {json.dumps(ERROR)}\n\n"

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from component.envoy.rig import CHAT, Answer, Rig, pool, route
+from component.envoy.configuration import pool, route
+from component.envoy.rig import CHAT, Answer, Rig
 
 
 def raw(rig: Rig, sent: bytes) -> Answer:

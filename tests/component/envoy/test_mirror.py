@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from component.envoy.rig import CHAT, Backend, Connection, Request, Rig, pool, route, status
+from component.envoy.backends import Backend, Connection, Request, status
+from component.envoy.configuration import pool, route
+from component.envoy.rig import CHAT, Rig
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy import mirroring as mirroring_module
 from modelrouter.router.envoy.mirror_headers import MIRRORED

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from component.envoy.rig import CHAT, EJECTION, Backend, Rig, pool, route, status
+from component.envoy.backends import Backend, status
+from component.envoy.configuration import EJECTION, pool, route
+from component.envoy.rig import CHAT, Rig
 
 SECRETS = {"keys": {"a": "sk-a", "b": "sk-b"}}
 

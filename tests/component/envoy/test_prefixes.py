@@ -8,7 +8,9 @@ from math import ceil
 
 import pytest
 
-from component.envoy.rig import Connection, Request, Rig, pool, route
+from component.envoy.backends import Connection, Request
+from component.envoy.configuration import pool, route
+from component.envoy.rig import Rig
 
 ENDPOINTS = 4
 

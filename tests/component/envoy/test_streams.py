@@ -6,16 +6,9 @@ import asyncio
 import json
 import time
 
-from component.envoy.rig import (
-    CHAT,
-    Behaviour,
-    Connection,
-    Request,
-    Rig,
-    pool,
-    route,
-    served_by,
-)
+from component.envoy.backends import Behaviour, Connection, Request, served_by
+from component.envoy.configuration import pool, route
+from component.envoy.rig import CHAT, Rig
 
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9}}\n\n'
 
