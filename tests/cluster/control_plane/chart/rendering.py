@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from cluster.kubernetes.access import Kubernetes
+from modelrouter.api.operator_config import OperatorConfig, read_operator_config
 
 CHART = Path(__file__).resolve().parents[4] / "charts" / "model-router"
 
@@ -148,3 +149,19 @@ def the(objects: list[Object], kind: str) -> Object:
     """The only one of its kind."""
     (found,) = of_kind(objects, kind)
     return found
+
+
+def operator_config(objects: list[Object]) -> OperatorConfig:
+    """What the operator is started with."""
+    (text,) = (
+        found["data"]["operator.yaml"]
+        for found in of_kind(objects, "ConfigMap")
+        if "operator.yaml" in found["data"]
+    )
+    return read_operator_config(text, "operator.yaml")
+
+
+def rules(objects: list[Object]) -> list[dict[str, Any]]:
+    """All that the installation's roles allow."""
+    found = of_kind(objects, "ClusterRole") + of_kind(objects, "Role")
+    return [rule for role in found for rule in role["rules"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.control_plane.controller.canaries import Stage, begun
 from cluster.control_plane.controller.loadedrouters import LoadedRouter
 from cluster.control_plane.controller.operators import Installation, Operator
 from cluster.control_plane.controller.resources import Resources
@@ -79,3 +80,9 @@ def router(kubernetes: Kubernetes, namespace: str, router_pods: RouterPods) -> I
 def resources(kubernetes: Kubernetes, namespace: str) -> Resources:
     """ModelRoutes and ModelPools of the test's namespace, and what the cluster says of them."""
     return Resources(kubernetes, namespace)
+
+
+@pytest.fixture
+def stage(operator: Operator, resources: Resources, router: Router) -> Stage:
+    """For canaries: an operator that leads, and a router pod."""
+    return begun(resources, router)

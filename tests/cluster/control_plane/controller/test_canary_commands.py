@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.control_plane.controller.conftest import Router
-from cluster.control_plane.controller.operators import Operator
-from cluster.control_plane.controller.resources import Resources
-from cluster.control_plane.controller.test_canaries import Stage, begun, canary, figures
+from cluster.control_plane.controller.canaries import Stage, canary, figures
 from cluster.kubernetes.access import Kubernetes
 
 LONG = [{"weight": 10, "pause": "1h"}, {"weight": 30}, {"weight": 50, "pause": "1h"}]
-
-
-@pytest.fixture
-def stage(operator: Operator, resources: Resources, router: Router) -> Stage:
-    return begun(resources, router)
 
 
 class Command:
