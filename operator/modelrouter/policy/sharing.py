@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from modelrouter.api.pool import Feature
 from modelrouter.api.route import StickyBy
 from modelrouter.policy.compiling import UNLIMITED, CompiledRoute, CompiledRule, Policy
 from modelrouter.policy.deciding import make_chain, matching_rule, per_try_timeout
@@ -18,6 +19,8 @@ from modelrouter.policy.mirroring import may_mirror
 from modelrouter.policy.request import DATA_CLASS_HEADER, RequestFacts
 from modelrouter.policy.spilling import shortfall
 from modelrouter.policy.state import State
+
+_ALL = frozenset(Feature)
 
 
 class Alternative(NamedTuple):
@@ -42,7 +45,7 @@ class Shared(NamedTuple):
     """A decision for all requests for the same path and model, equally streamed or not, that
 
     - have equal values in the headers of `vary`,
-    - need no feature and hold no audio,
+    - need none of the features that matter, and hold no audio,
     - and have at most `most_tokens` tokens of prompt and asked-for answer, where the prompt counts
       for at most one token per two bytes of the body.
     """
@@ -51,8 +54,8 @@ class Shared(NamedTuple):
     key_header: str
     """The header by whose value requests are placed; empty, or a request without it: its id."""
     vary: tuple[str, ...]
-    features_matter: bool
-    """Whether requests that need a feature might be decided otherwise."""
+    features: frozenset[Feature]
+    """Those that matter: requests that need one of them might be decided otherwise."""
     most_tokens: int
     mirror: SharedMirror | None = None
 
@@ -61,7 +64,7 @@ def shared(
     request: RequestFacts, decision: Decision, policy: Policy, state: State
 ) -> Shared | None:
     """What requests like this one share, if anything. `decision` is the one for this request."""
-    if decision.refusal or decision.rejected or request.features or decision.hash_key is not None:
+    if decision.refusal or decision.rejected or decision.hash_key is not None:
         return None
     route = policy.by_model[request.model]
     if route.name in policy.shadows:
@@ -77,6 +80,9 @@ def shared(
     mirror = rule.mirror
     if mirror is not None and mirror.pool.concurrency != UNLIMITED:
         return None  # every copy has to be counted, too
+    features = _features_that_matter(route, rule)
+    if request.features & features:
+        return None
     most_tokens = _most_tokens(route, rule)
     if request.prompt_tokens + request.completion_tokens > most_tokens:
         return None
@@ -97,12 +103,20 @@ def shared(
         tuple(alternatives),
         route.session_header if route.sticky_by is StickyBy.SESSION else "",
         (DATA_CLASS_HEADER, *route.headers),
-        any(rule.common_features is not None for rule in route.rules)
-        or any(rule.conditions.features for rule in route.config.rules)
-        or (mirror is not None and mirror.pool.features is not None),
+        features,
         most_tokens,
         SharedMirror(mirroring, mirror.percent, mirror.salt) if mirror and mirroring else None,
     )
+
+
+def _features_that_matter(route: CompiledRoute, rule: CompiledRule) -> frozenset[Feature]:
+    """What rules look at, or what not all of the pools can do that serve requests or get copies."""
+    able = [other.common_features for other in route.rules]
+    if rule.mirror is not None:
+        able.append(rule.mirror.pool.features)
+    matter = {feature for other in route.config.rules for feature in other.conditions.features}
+    matter.update(feature for some in able if some is not None for feature in _ALL - some)
+    return frozenset(matter)
 
 
 def _most_tokens(route: CompiledRoute, rule: CompiledRule) -> int:

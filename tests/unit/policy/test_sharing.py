@@ -80,22 +80,31 @@ def limit(the_policy: Policy) -> int:
 @pytest.mark.parametrize(
     ("pools", "rules", "matter"),
     [
-        (TWO, [SPLIT], False),
-        ({"a": pool(features=["tools"]), "b": pool()}, [SPLIT], True),
-        (TWO, [rule("pictures", "b", features=["images"]), SPLIT], True),
+        (TWO, [SPLIT], set()),
+        ({"a": pool(features=["tools"]), "b": pool()}, [SPLIT], {"jsonSchema", "images"}),
+        (
+            {"a": pool(features=["tools", "images"]), "b": pool(features=["tools", "jsonSchema"])},
+            [SPLIT],
+            {"jsonSchema", "images"},
+        ),
+        (TWO, [rule("pictures", "b", features=["images"]), SPLIT], {"images"}),
     ],
 )
-def test_features_matter_where_a_rule_or_a_pool_names_them(pools, rules, matter) -> None:
-    common = shares(policy(pools, route(["a", "b"], *rules)))
+def test_features_matter_that_a_rule_names_or_a_pool_has_not(pools, rules, matter) -> None:
+    the_policy = policy(pools, route(["a", "b"], *rules))
+    common = shares(the_policy)
     assert common is not None
-    assert common.features_matter is matter
+    assert common.features == matter
+    for feature in ("tools", "jsonSchema", "images"):
+        same = shares(the_policy, facts(features=(feature,)))
+        assert same == (None if feature in matter else common)
 
 
 @pytest.mark.parametrize(
     ("the_policy", "request_", "known"),
     [
-        pytest.param(policy(TWO, route(["a", "b"], SPLIT)), facts(features=("tools",)), {},
-                     id="needs a feature"),
+        pytest.param(policy({"a": pool(features=[]), "b": pool()}, route(["a", "b"], SPLIT)),
+                     facts(features=("tools",)), {}, id="needs a feature"),
         pytest.param(policy(TWO, route(["a", "b"], SPLIT)), facts(), state(a=DEAD),
                      id="a pool is down"),
         pytest.param(policy({"a": pool(), "b": pool(cold_start=OnColdStart.FAILOVER)},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from http import HTTPStatus
 
+from modelrouter.api.pool import Feature
 from modelrouter.policy.decision import Decision, Mirroring
 from modelrouter.policy.refusal import Refusal
 from modelrouter.policy.sharing import Shared
@@ -20,6 +21,8 @@ from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Servic
 SHARED_MS = 50
 """How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
 
+_LETTERS = {Feature.TOOLS: "t", Feature.JSON_SCHEMA: "j", Feature.IMAGES: "i"}
+"""Features, as Envoy's Lua names them."""
 _AGENT_IS_GONE = ("connect-failure", "reset")
 _MANY = 2**31
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -65,7 +68,7 @@ def sharing(
         if key not in known or (mirrors and plan._replace(mirrored=True).key not in known):
             return ""
         choices.append(f"{key}:{alternative.weight}:{alternative.salt}{':1' * mirrors}")
-    features = "1" if shared.features_matter else "0"
+    features = "".join(sorted(_LETTERS[feature] for feature in shared.features))
     line = (
         f"x-mr-share: {SHARED_MS}|{min(shared.most_tokens, _MANY)}|{features}|"
         f"{shared.key_header}|{','.join(shared.vary)}|{','.join(choices)}\r\n"

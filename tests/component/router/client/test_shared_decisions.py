@@ -87,6 +87,18 @@ async def test_most_requests_are_served_without_asking(
     assert await router.metric(ASKED) - before < 100
 
 
+async def test_a_feature_that_all_pools_have_makes_no_difference(
+    router: Router, http: httpx.AsyncClient
+) -> None:
+    function = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+    body = plain(tools=[{"type": "function", "function": function}])
+    before = await router.metric(ASKED)
+    answers = [await ask(http, body) for _ in range(200)]
+    assert {answer.headers["x-mr-reason"] for answer in answers} == {"rule:rest"}
+    assert {answer.headers["x-mr-pool"] for answer in answers} == {"first", "second"}
+    assert await router.metric(ASKED) - before < 100
+
+
 @pytest.mark.parametrize("where", ["first", "last", "streamed"])
 async def test_a_session_stays_on_its_pool_whoever_places_it(
     http: httpx.AsyncClient, where: str

@@ -129,13 +129,27 @@ local function asked_for(text)
   return model, from, to, streamed, tokens, false
 end
 
-local NEEDLES = { '"tools"', '"response_format"', "mage_url", "_image" }
+-- What shows by its mere presence that a request might need a feature.
+local NEEDLES = {
+  t = { '"functions"', '"tools"' },
+  j = { '"response_format"' },
+  i = { "mage_url", "_image" },
+}
 
-local function needs_features(text)
-  if find(text, '"functions"', 1, true) then return true end
-  if not find(text, '"type"', 1, true) then return false end -- all of the others have one
-  for n = 1, #NEEDLES do
-    if find(text, NEEDLES[n], 1, true) then return true end
+local function needles_of(letters)
+  local needles = {}
+  for letter in letters:gmatch(".") do
+    for _, needle in ipairs(NEEDLES[letter] or {}) do needles[#needles + 1] = needle end
+  end
+  return needles
+end
+
+local function needs_any(text, needles)
+  -- Nothing but functions comes without one.
+  local typed = find(text, '"type"', 1, true)
+  for n = 1, #needles do
+    local needle = needles[n]
+    if (typed or needle == '"functions"') and find(text, needle, 1, true) then return true end
   end
   return false
 end
@@ -165,7 +179,7 @@ local function find_shared(h, headers, kind, text, tokens, featureless)
   local common = shared[kind]
   local entry = common and common.entries[values_of(headers, common.vary)]
   if not entry or #text / 2 + 16 + tokens > entry.most_tokens
-    or entry.features and not featureless and needs_features(text) then
+    or #entry.needles > 0 and not featureless and needs_any(text, entry.needles) then
     return nil
   end
   local moment = now(h)
@@ -196,7 +210,7 @@ end
 
 local function keep_shared(h, headers, kind, text, mirror_text)
   local lasts, most, features, key_header, vary_text, choices_text =
-    text:match("^(%d+)|(%d+)|(%d)|([^|]*)|([^|]*)|(.*)$")
+    text:match("^(%d+)|(%d+)|(%l*)|([^|]*)|([^|]*)|(.*)$")
   if not lasts then return end
   local vary, choices = {}, {}
   for name in vary_text:gmatch("[^,]+") do vary[#vary + 1] = name end
@@ -219,7 +233,7 @@ local function keep_shared(h, headers, kind, text, mirror_text)
     until_ms = now(h) + tonumber(lasts),
     stale_ms = now(h) + 2 * tonumber(lasts),
     most_tokens = tonumber(most),
-    features = features == "1",
+    needles = needles_of(features),
     key_header = key_header,
     choices = choices,
     mirror = kept_mirror(mirror_text),
