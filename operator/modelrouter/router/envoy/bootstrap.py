@@ -129,7 +129,12 @@ def agent_cluster(settings: EnvoySettings) -> Resource:
         "health_checks": [
             {
                 "timeout": "0.5s",
-                "interval": "0.2s",
+                # An agent that is well need not be looked at often; one that is away, or just
+                # starts, is wanted.
+                "interval": "1s",
+                "no_traffic_healthy_interval": "1s",
+                "unhealthy_interval": "0.2s",
+                "unhealthy_edge_interval": "0.2s",
                 "no_traffic_interval": "0.2s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
