@@ -28,7 +28,7 @@ from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.accounting.ledger import Ledger
 from modelrouter.router.decisions.protocol import DecisionProtocol, DecisionServer
 from modelrouter.router.decisions.service import DecisionService
-from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
+from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, TOKENS, read_line
 from modelrouter.router.envoy.resources import ResourceBuilder
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.measuring.measurements import Measurements, RunningCanary
@@ -45,8 +45,7 @@ _LOGGED = {
     "%RESPONSE_CODE%": "200",
     "%DURATION%": "2",
     "%RESPONSE_DURATION%": "1",
-    "%DYNAMIC_METADATA(usage:prompt_tokens)%": "210",
-    "%DYNAMIC_METADATA(usage:completion_tokens)%": "56",
+    TOKENS: "210/56",
     "%RESP(CONTENT-TYPE)%": "application/json",
 }
 

@@ -13,6 +13,9 @@ from modelrouter.router.envoy.first_event import FAILED_POOLS
 # Control characters other than the tab cannot be in a header, Envoy refuses them.
 SEPARATOR = "\x1f"
 
+TOKENS = "%DYNAMIC_METADATA(mr.tokens:used)%"
+"""Of the prompt and of the answer, with a slash between them."""
+
 _FIELDS = (
     "%REQ(X-REQUEST-ID)%",
     "%RESP(X-MR-ROUTE)%",
@@ -23,8 +26,7 @@ _FIELDS = (
     "%DURATION%",
     # Of a stream, to its first event: the headers are held until then.
     "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%",
-    "%DYNAMIC_METADATA(usage:prompt_tokens)%",
-    "%DYNAMIC_METADATA(usage:completion_tokens)%",
+    TOKENS,
     FAILED_POOLS,
     # Why an answer ended before its time, if it did.
     "%RESPONSE_FLAGS%",
@@ -45,9 +47,10 @@ MIRROR_LINE_FORMAT = LINE_FORMAT.replace(
 def read_line(line: str) -> RequestRecord:
     """One line, without its end. Raises `ValueError` for what is no line of this log."""
     (
-        request_id, route, reason, pool, attempts, status, duration, first_byte, prompt, completion,
-        failed, flags, content_type,
+        request_id, route, reason, pool, attempts, status, duration, first_byte, tokens, failed,
+        flags, content_type,
     ) = line.split(SEPARATOR)  # fmt: skip
+    prompt, _, completion = tokens.partition("/")
     return RequestRecord(
         request_id,
         # Interned: these are kept for long with some of the requests, and looked up for all.
@@ -58,8 +61,8 @@ def read_line(line: str) -> RequestRecord:
         int(status),
         float(duration),
         None if first_byte == _ABSENT else float(first_byte),
-        None if prompt == _ABSENT else int(float(prompt)),
-        None if completion == _ABSENT else int(float(completion)),
+        int(prompt) if prompt.isdigit() else None,
+        int(completion) if completion.isdigit() else None,
         () if failed == _ABSENT else tuple(failed.split(",")),
         "" if flags == _ABSENT else flags,
         content_type.startswith("text/event-stream"),

@@ -12,7 +12,7 @@ from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.envoy.log_lines import LINE_FORMAT, SEPARATOR, read_line
 
-FULL = ("abc", "chat", "rule:default", "pool-b", "2", "200", "1250", "200", "11", "22", "a,a", "UC",
+FULL = ("abc", "chat", "rule:default", "pool-b", "2", "200", "1250", "200", "11/22", "a,a", "UC",
         "text/event-stream; charset=utf-8")  # fmt: skip
 RECORD = RequestRecord(
     "abc", "chat", "rule:default", "pool-b", 2, 200, 1250.0, 200.0, 11, 22, ("a", "a"), "UC", True
@@ -28,10 +28,18 @@ def test_a_full_line() -> None:
 
 
 def test_what_envoy_does_not_say() -> None:
-    record = read_line(line("abc", *["-"] * 3, "0", "0", "3", *["-"] * 6))
+    record = read_line(line("abc", *["-"] * 3, "0", "0", "3", *["-"] * 5))
     assert (record.route, record.reason, record.pool) == ("", "", "")
     assert (record.first_byte_ms, record.prompt_tokens, record.completion_tokens) == (None,) * 3
     assert (record.failed_streams, record.flags) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"), [("7/", (7, None)), ("/9", (None, 9)), ("/", (None, None))]
+)
+def test_tokens_of_one_kind(said: str, tokens: tuple[int | None, int | None]) -> None:
+    record = read_line(line(*(said if field == "11/22" else field for field in FULL)))
+    assert (record.prompt_tokens, record.completion_tokens) == tokens
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", line(*FULL[:5]), line(*FULL[:4], "x", *FULL[5:])])

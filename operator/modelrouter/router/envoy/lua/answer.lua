@@ -31,9 +31,7 @@ local function read_answer(h, tells_usage, wants_text)
   local prompt = tail:match('"prompt_tokens"%s*:%s*(%d+)', last)
   local completion = tail:match('"completion_tokens"%s*:%s*(%d+)', last)
   if not (prompt or completion) then return text end
-  local metadata = h:streamInfo():dynamicMetadata()
-  if prompt then metadata:set("usage", "prompt_tokens", tonumber(prompt)) end
-  if completion then metadata:set("usage", "completion_tokens", tonumber(completion)) end
+  h:streamInfo():dynamicMetadata():set("mr.tokens", "used", (prompt or "") .. "/" .. (completion or ""))
   return text
 end
 
