@@ -38,14 +38,15 @@ def main() -> int:
             directory = Path(name)
             with _everything(directory, options) as competing:
                 _check(competing, directory)
-                outcomes = compare(scenarios, competing, rounds, seconds)
+                most = rounds if options.quick else None
+                outcomes = compare(scenarios, competing, rounds, seconds, most_rounds=most)
                 decisions = None
                 if not options.without_decisions:
                     decisions = measure_decisions(
                         competing,
                         directory,
                         rate=500.0 if options.quick else 1000.0,
-                        seconds=2.0 if options.quick else 10.0,
+                        seconds=1.0 if options.quick else 10.0,
                         routes=100 if options.quick else 1000,
                     )
                 skipped = competing.skipped

@@ -95,9 +95,18 @@ class Outcome:
 
 
 def compare(
-    scenarios: Sequence[Scenario], competing: Field, rounds: int, seconds: float
+    scenarios: Sequence[Scenario],
+    competing: Field,
+    rounds: int,
+    seconds: float,
+    *,
+    most_rounds: int | None = None,
 ) -> list[Outcome]:
-    """Measure every scenario on every system."""
+    """Measure every scenario on every system.
+
+    `most_rounds`: with those that are repeated; by default twice as many.
+    """
+    most = most_rounds or 2 * rounds
     outcomes = []
     everything = list(competing.programs())
     with tempfile.TemporaryDirectory() as directory:
@@ -109,7 +118,7 @@ def compare(
                 for system in competing.systems:
                     measure(system, scenario.load(system, body, WARM_UP_SECONDS), everything)
             turns: list[Round] = []
-            while _quiet(turns) < rounds and len(turns) < 2 * rounds:
+            while _quiet(turns) < rounds and len(turns) < most:
                 turns.append(
                     {
                         system.name: measure(

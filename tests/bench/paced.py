@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from functools import cache
+from math import ceil
 from typing import cast
 
 import httptools
@@ -62,9 +63,10 @@ class Stream(asyncio.Protocol):
         self._model = json.loads(body)["model"]
         self._left = self._events
         self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time()
         self._transport.write(HEAD)
-        self._write()
+        # Steps are those of the engine and not of the stream.
+        self._due = ceil(self._loop.time() / self._pause) * self._pause
+        self._loop.call_at(self._due, self._write)
 
     def _write(self) -> None:
         if self._transport.is_closing():
