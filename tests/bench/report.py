@@ -48,9 +48,9 @@ METHOD = f"""\
   is saturated, or shares the machine's cores with the load generator and the model server: then
   requests per second and latencies tell how they get along, while CPU per request still compares.
 - The model server is another Envoy that reads the whole body and answers at once, about 600 bytes
-  with `usage`. For streams it is a Python server that writes each event by itself: {STREAMS}
-  streams of {EVENTS} events, {PAUSE_MS:g} ms apart. The cost is that of one event passed on, the
-  request's own cost included.
+  with `usage`. For streams it is a Python server that writes each event by itself, in steps like
+  an engine that batches: {STREAMS} streams of {EVENTS} events, {PAUSE_MS:g} ms apart, all at the
+  same moments. The cost is that of one event passed on, the request's own cost included.
 - Systems take turns (A B C, A B C, …). A ratio is computed within one round; given are the median
   over the rounds and, in brackets, the least and the greatest. Rounds during which the machine was
   busy with something else are repeated, at most as often again, and the quietest ones count.
