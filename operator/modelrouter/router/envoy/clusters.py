@@ -51,7 +51,9 @@ SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 UPSTREAM_IDLE_MS = 4_000
 PROVIDER_IDLE_MS = 60_000
 OUTLIER_INTERVAL_MS = 500
-CONSISTENT_HASHING_BALANCE = 125
+CONSISTENT_HASHING_BALANCE = 115
+"""Percent of the mean. No endpoint is to have more than 1.25 times the mean of the requests under
+way; Envoy rounds up, and lets an endpoint that is just full have one more."""
 ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
 
 
