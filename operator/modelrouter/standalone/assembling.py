@@ -144,6 +144,11 @@ class StandaloneRouter:
         self._tell_canaries(publication)
         if not publication.changed:
             return
+        if publication.version == self.live_version:
+            # Keys are no part of a version: there is none to wait for.
+            text = f"configuration {publication.version} stays; keys that are new are used at once"
+            self.tell(Event(Level.GOOD, text))
+            return
         version = await self._acknowledged(publication.version)
         took = (self.live_since - saved) * 1000
         if version:
