@@ -68,6 +68,9 @@ SOURCE_PATIENCE_SECONDS = 1.0
 LETTING_GO_SECONDS = 15.0
 """Unused connections are closed within 4 s, new ones come for 5 s; this is for an Envoy that is
 slow."""
+LAST_ANSWERS_SECONDS = 0.5
+"""Whoever asks the agent while it ends gets an answer in this time. Those that wait for news, as
+the operator does for half a minute, do not hold up the end."""
 DISMISSAL_SECONDS = 1.0
 """Before the end of a drain those that wait for a pool at zero are dismissed."""
 
@@ -154,7 +157,11 @@ async def _serve(settings: AgentSettings) -> None:
             *mirror_routes(agent.mirrors),
             *peer_routes(feedback, peers),
         )
-        app = web.AppRunner(make_app(agent, registry, more), access_log=None)
+        app = web.AppRunner(
+            make_app(agent, registry, more),
+            access_log=None,
+            shutdown_timeout=LAST_ANSWERS_SECONDS,
+        )
         await app.setup()
         stack.push_async_callback(app.cleanup)
         await web.TCPSite(app, settings.admin_host, settings.admin_port).start()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -43,6 +44,8 @@ async def test_a_router_stops_under_load(own_rig: Rig) -> None:
         streams = [asyncio.create_task(read_stream(router)) for _ in range(5)]
         await run_for(0.5)
         children = router.children()
+        news = asyncio.create_task(wait_for_news(router))
+        await asyncio.sleep(0.1)
         told = time.monotonic()
         os.kill(router.pid, signal.SIGTERM)
         await asyncio.sleep(1.0)
@@ -64,12 +67,22 @@ async def test_a_router_stops_under_load(own_rig: Rig) -> None:
     for _, text in ended:
         assert text.rstrip().endswith("data: [DONE]"), text[-300:]
     assert readiness in (0, 503)
+    # Nobody is waited for who only waits for news.
     assert gone - last < 3.0
+    await news
     assert not any(map(is_alive, children.values()))
     # While it drains it serves: callers are asked to come back elsewhere, and may not at once.
     during = load.since(told)
     assert len(during) > 100
     assert {sample.headers.get("connection") for sample in during[-50:]} == {"close"}
+
+
+async def wait_for_news(router: Router) -> None:
+    """As the operator does; the end of the agent ends it."""
+    version = await router.version()
+    async with router.http(base_url=router.admin, timeout=60.0) as http:
+        with suppress(httpx.TransportError):
+            await http.get("/configz", params={"after": version, "timeout": 50})
 
 
 def is_alive(pid: int) -> bool:
