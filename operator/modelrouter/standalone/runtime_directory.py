@@ -17,7 +17,7 @@ PREFIX = "modelrouter-"
 _JANITOR = """
 trap '' INT TERM HUP
 read -r _
-for _ in 1 2 3 4 5; do rm -rf -- "$1"; sleep 0.1; [ -e "$1" ] || exit; done
+for _ in 1 2 3 4 5; do [ -e "$1" ] || exit; rm -rf -- "$1"; sleep 0.1; done
 """
 
 

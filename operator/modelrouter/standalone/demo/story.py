@@ -86,7 +86,6 @@ class Story:
 
     async def _move_weight(self) -> None:
         self.screen.act("2. Move a weight: 50 and 50, by editing the manifest")
-        begin = time.monotonic() - 30
         before = list(self.tally.answers)
         known, saved, saved_at = self.router.live_version, time.time(), time.monotonic()
         file = self.manifests / "route.yaml"
@@ -94,7 +93,6 @@ class Story:
         await self._until(lambda: self.router.live_version != known, "the new weights to be live")
         self.findings.acknowledged = self.router.live_since - saved
         await self._linger(9)
-        del begin
         after = self.tally.between(saved_at, time.monotonic())
         self.findings.shift = shift(before, after, saved_at, ROUTE, SECOND_POOL)
 
