@@ -47,6 +47,7 @@ _SHARES = str([metric.value for metric in CanaryMetric if metric.is_share])
 _SHARE_RULE = 'a rate or quality lies between "0" and "1": 99 % is "0.99"'
 BoundKind = Literal["min", "max", "min_ratio_to_stable", "max_ratio_to_stable"]
 """Which bound a check has: the attribute that is given."""
+_BOUND_KINDS: tuple[BoundKind, ...] = get_args(BoundKind)
 _BOUND_RULE = "exactly one of min, max, minRatioToStable and maxRatioToStable is needed"
 PLACEHOLDERS = ("namespace", "route", "rule", "pool", "window")
 """What a query may hold between `{{` and `}}`."""
@@ -119,7 +120,7 @@ class CanaryCheck(StrictModel):
             raise ValueError("exactly one of metric and query is needed")
         if (self.name is None) != (self.query is None):
             raise ValueError("a check with a query needs a name, and only such a check has one")
-        given = [kind for kind in get_args(BoundKind) if getattr(self, kind) is not None]
+        given = [kind for kind in _BOUND_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(_BOUND_RULE)
         if self.metric is not None and not self.relative:
@@ -140,8 +141,7 @@ class CanaryCheck(StrictModel):
     @property
     def kind(self) -> BoundKind:
         """Which bound is given."""
-        names: tuple[BoundKind, ...] = get_args(BoundKind)
-        return next(name for name in names if getattr(self, name) is not None)
+        return next(name for name in _BOUND_KINDS if getattr(self, name) is not None)
 
     @property
     def relative(self) -> bool:
