@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
@@ -51,8 +52,7 @@ def routers() -> Iterator[Routers]:
 @pytest.fixture
 async def both(routers: Routers, old: Simulator, new: Simulator) -> Routers:
     """Routers that have a configuration with the route `chat`."""
-    for pair in routers:
-        await pair.apply(pools(old, new), chat=split(None))
+    await asyncio.gather(*(pair.apply(pools(old, new), chat=split(None)) for pair in routers))
     return routers
 
 

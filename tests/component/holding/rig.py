@@ -6,6 +6,7 @@ address is at zero; the test gives it one when its server is up.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -115,7 +116,7 @@ class Pair:
         document = config.document()
         replace_file(self.config, json.dumps(document).encode(), mode=0o600)
         if self._agent is None:
-            self.start_agent()
+            await asyncio.to_thread(self.start_agent)
             command = [str(find_envoy()), "-c", str(self.runtime / "envoy.json")]
             command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
             command += ["--file-flush-interval-msec", "10", "--drain-time-s", "2"]

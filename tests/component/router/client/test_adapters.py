@@ -41,7 +41,7 @@ def router(rig: Rig) -> Router:
 
 
 async def ask(router: Router, **headers: str) -> httpx.Response:
-    body = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}]}
+    body = {"model": "chat", "max_tokens": 2, "messages": [{"role": "user", "content": "Hello!"}]}
     async with router.http() as http:
         return await http.post("/v1/chat/completions", json=body, headers=headers)
 
