@@ -28,7 +28,7 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 	@$(BIN)/modelrouter run -f examples/quickstart --simulate
 
 test: $(READY) ## Run the unit and component tests
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/component
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/component tests/unit
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages
