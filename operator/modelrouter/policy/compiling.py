@@ -8,10 +8,10 @@ answering while a thousand routes are replaced.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from modelrouter.api.pool import LoadBalancing
+from modelrouter.api.pool import Feature, LoadBalancing
 from modelrouter.api.route import StickyBy
 from modelrouter.api.router_config import (
     MirrorConfig,
@@ -120,6 +120,9 @@ class CompiledRoute:
     session_header: str
     headers: tuple[str, ...]
     """Request headers that rules look at, besides the one with data classes."""
+    features: frozenset[str]
+    """What tells requests apart that need it: a rule looks at it, or some pool that serves has not
+    got it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +237,18 @@ def compile_route(
                 for condition in rule.conditions.headers
             )
         ),
+        features=_telling_features(config, rules),
     )
+
+
+def _telling_features(config: RouteConfig, rules: Iterable[CompiledRule]) -> frozenset[str]:
+    looked_at = (rule.conditions.features for rule in config.rules)
+    return frozenset().union(*looked_at, *(missing(rule.common_features) for rule in rules))
+
+
+def missing(features: frozenset[str] | None) -> frozenset[str]:
+    """What a pool, or some of several, cannot do that can do this; `None`: everything."""
+    return frozenset() if features is None else frozenset(Feature) - features
 
 
 def _compile_rule(

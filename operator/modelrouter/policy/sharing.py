@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from modelrouter.api.pool import Feature
 from modelrouter.api.route import StickyBy
-from modelrouter.policy.compiling import UNLIMITED, CompiledRoute, CompiledRule, Policy
+from modelrouter.policy.compiling import (
+    UNLIMITED,
+    CompiledRoute,
+    CompiledRule,
+    Policy,
+    missing,
+)
 from modelrouter.policy.deciding import make_chain, matching_rule, per_try_timeout
 from modelrouter.policy.decision import Decision, Mirroring
 from modelrouter.policy.mirroring import may_mirror
 from modelrouter.policy.request import DATA_CLASS_HEADER, RequestFacts
 from modelrouter.policy.spilling import shortfall
 from modelrouter.policy.state import State
-
-_ALL = frozenset(Feature)
 
 
 class Alternative(NamedTuple):
@@ -54,7 +57,7 @@ class Shared(NamedTuple):
     key_header: str
     """The header by whose value requests are placed; empty, or a request without it: its id."""
     vary: tuple[str, ...]
-    features: frozenset[Feature]
+    features: frozenset[str]
     """Those that matter: requests that need one of them might be decided otherwise."""
     most_tokens: int
     mirror: SharedMirror | None = None
@@ -80,7 +83,9 @@ def shared(
     mirror = rule.mirror
     if mirror is not None and mirror.pool.concurrency != UNLIMITED:
         return None  # every copy has to be counted, too
-    features = _features_that_matter(route, rule)
+    features = route.features
+    if mirror is not None:
+        features |= missing(mirror.pool.features)
     if request.features & features:
         return None
     most_tokens = _most_tokens(route, rule)
@@ -107,16 +112,6 @@ def shared(
         most_tokens,
         SharedMirror(mirroring, mirror.percent, mirror.salt) if mirror and mirroring else None,
     )
-
-
-def _features_that_matter(route: CompiledRoute, rule: CompiledRule) -> frozenset[Feature]:
-    """What rules look at, or what not all of the pools can do that serve requests or get copies."""
-    able = [other.common_features for other in route.rules]
-    if rule.mirror is not None:
-        able.append(rule.mirror.pool.features)
-    matter = {feature for other in route.config.rules for feature in other.conditions.features}
-    matter.update(feature for some in able if some is not None for feature in _ALL - some)
-    return frozenset(matter)
 
 
 def _most_tokens(route: CompiledRoute, rule: CompiledRule) -> int:

@@ -6,7 +6,7 @@ client as it is. Which header does what is told in `router.envoy`.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from http import HTTPStatus
 
 from modelrouter.api.pool import Feature
@@ -21,7 +21,7 @@ from modelrouter.router.holding.tickets import AGAIN_HEADER, HOLD_HEADER, Servic
 SHARED_MS = 50
 """How long Envoy may apply a shared decision. A changed weight takes effect that much later."""
 
-_LETTERS = {Feature.TOOLS: "t", Feature.JSON_SCHEMA: "j", Feature.IMAGES: "i"}
+_LETTERS: Mapping[str, str] = {Feature.TOOLS: "t", Feature.JSON_SCHEMA: "j", Feature.IMAGES: "i"}
 """Features, as Envoy's Lua names them."""
 _AGENT_IS_GONE = ("connect-failure", "reset")
 _MANY = 2**31
