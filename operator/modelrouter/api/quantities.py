@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -40,7 +39,6 @@ def _duration(text: object) -> str:
     return text
 
 
-@lru_cache(maxsize=1024)
 def milliseconds(duration: str) -> int:
     """The length of a duration in whole milliseconds: `1h30m` is 5,400,000."""
     return sum(
