@@ -93,9 +93,7 @@ class TestServices:
                     st.tuples(st.tuples(st.text(max_size=9), st.text(max_size=3))),
                 ),
                 min_size=1,
-                max_size=5,
             ),
-            max_size=5,
         )
     )
     def test_are_kept_and_loaded(self, groups: dict[str, dict[str, Group]]) -> None:
