@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-LONGEST_BODY = 4 * 1024 * 1024
+_LONGEST_BODY = 4 * 1024 * 1024
 
 
 async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -12,6 +12,6 @@ async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = b""
     while chunk := await response.content.read(65536):
         body += chunk
-        if len(body) > LONGEST_BODY:
+        if len(body) > _LONGEST_BODY:
             return b""
     return body
