@@ -160,6 +160,13 @@ def test_nothing_is_shared_that_differs_by_request() -> None:
     assert common_of(mirrored(pool(balancing=LoadBalancing.PREFIX_HASH)), facts()) is None
 
 
+def test_what_only_the_mirror_cannot_do_tells_requests_apart() -> None:
+    the_policy = mirrored(pool(features=["images"]))
+    assert common_of(the_policy, facts()).features == {"tools", "jsonSchema"}
+    assert common_of(the_policy, facts(features=("tools",))) is None
+    assert common_of(the_policy, facts(features=("images",))) is not None
+
+
 labels = st.sets(st.sampled_from(CLASSES)).map(lambda names: tuple(sorted(names)))
 
 
