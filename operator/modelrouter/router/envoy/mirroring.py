@@ -8,6 +8,7 @@ parameters and key of that pool, and leaves a line of its own in the access log.
 
 from __future__ import annotations
 
+from modelrouter.router.envoy.first_event import NO_STREAMS
 from modelrouter.router.envoy.log_lines import MIRROR_LINE_FORMAT
 from modelrouter.router.envoy.messages import Resource, duration, extension, message, pipe
 from modelrouter.router.envoy.mirror_headers import (
@@ -81,7 +82,7 @@ def mirror_listener(settings: EnvoySettings) -> Resource:
                     "request_body_buffer_limit": settings.max_body_bytes,
                     "routes": [
                         _route(LONGEST_STREAM_SILENCE_MS, headers=[_streamed()]),
-                        _route(LONGEST_SILENCE_MS),
+                        {**_route(LONGEST_SILENCE_MS), "typed_per_filter_config": NO_STREAMS},
                     ],
                 }
             ],

@@ -18,6 +18,7 @@ from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
 from modelrouter.router.envoy.clusters import ATTEMPTS_HEADER, needs_only_its_model, ready_mark
 from modelrouter.router.envoy.endpoints import METADATA
 from modelrouter.router.envoy.feedback import FEEDBACK_CLUSTER, FEEDBACK_PATH, TIMEOUT
+from modelrouter.router.envoy.first_event import NO_STREAMS
 from modelrouter.router.envoy.holding import HOLDING_CLUSTER
 from modelrouter.router.envoy.local_replies import ROUTED_400, error, error_body
 from modelrouter.router.envoy.messages import (
@@ -88,7 +89,7 @@ def told_by(plan: Plan) -> list[tuple[str, str]]:
 def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
     """`Route` of a plan without what is told about it."""
     where, how = pools_part(plan.chain, first), limits_part(plan)
-    return {**where, "route": {**where["route"], **how["route"]}}
+    return {**where, **how, "route": {**where["route"], **how["route"]}}
 
 
 def pools_part(chain: tuple[str, ...], first: PoolConfig) -> Resource:
@@ -114,7 +115,22 @@ def limits_part(plan: Plan) -> Resource:
         "per_try_timeout": duration(plan.per_try_timeout_ms),
     }
     copies = MIRROR_POLICIES if plan.mirrored else {}
-    return {"route": {**_limits(plan.timeout_ms, plan.stall_ms, policy), **copies}}
+    return {
+        "route": {**_limits(plan.timeout_ms, plan.stall_ms, policy), **copies},
+        **scripts_part(streamed=plan.idle_ms > 0, mirrored=plan.mirrored),
+    }
+
+
+def scripts_part(*, streamed: bool, mirrored: bool = False) -> Resource:
+    """The part of a `Route` that leaves out the scripts that its answers do not need.
+
+    Those of the listener have decided by then. Envoy looks at a script again for every event of a
+    stream, even when it is done, so what reads a stream's tokens is what looks at its first event,
+    at the pool.
+    """
+    if not streamed:
+        return {"typed_per_filter_config": NO_STREAMS}
+    return {} if mirrored else {"typed_per_filter_config": _UNDECIDED}
 
 
 def unplanned_route(idle_ms: int, stall_ms: int, *, mirrored: bool = False) -> Resource:
@@ -130,6 +146,7 @@ def unplanned_route(idle_ms: int, stall_ms: int, *, mirrored: bool = False) -> R
             **_limits(0, stall_ms, policy),
             **(MIRROR_POLICIES if mirrored else {}),
         },
+        **scripts_part(streamed=idle_ms > 0, mirrored=mirrored),
     }
 
 

@@ -16,7 +16,7 @@ def _source(name: str) -> str:
 def decide_script(settings: EnvoySettings, *, held: bool = False) -> str:
     """Runs once per request, on the listener. `held`: on that for requests that have waited."""
     text = _source("json") + _source("share") + _source("mirrored") + _source("decide")
-    if settings.token_usage and not held:
+    if not held:
         text += _source("answer") + _source("usage")
     text = text.replace("@HELD@", '"1"' if held else "nil")
     return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))
@@ -25,8 +25,7 @@ def decide_script(settings: EnvoySettings, *, held: bool = False) -> str:
 @cache
 def mirror_script() -> str:
     """Runs once per copy of a request, on the listener for those."""
-    head = "local find, sub = string.find, string.sub\n"
-    return head + _source("answer") + _source("mirror")
+    return _source("kinds") + _source("answer") + _source("mirror")
 
 
 @cache
@@ -37,11 +36,11 @@ def rewrite_script() -> str:
 
 @cache
 def hold_script(void: str) -> str:
-    """Runs once per attempt that answers with a stream. `void`: a cluster that answers at once."""
-    return _source("hold").replace("@VOID@", void)
+    """Runs once per attempt of a request for a stream. `void`: a cluster that answers at once."""
+    return (_source("kinds") + _source("hold")).replace("@VOID@", void)
 
 
 @cache
 def peek_script() -> str:
-    """Runs once per attempt that answers with a stream."""
-    return _source("peek")
+    """Runs once per attempt of a request for a stream."""
+    return _source("kinds") + _source("answer") + _source("peek")

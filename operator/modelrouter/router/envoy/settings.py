@@ -26,9 +26,6 @@ class EnvoySettings:
     max_body_bytes: int = 32 * 1024 * 1024
     decision_timeout_ms: int = 1000
     initial_fetch_timeout_ms: int = 5000
-    token_usage: bool = True
-    """Whether Envoy reads the tokens used from answers: some 12 µs per answer, and 6 µs per event
-    of those streams whose clients asked for `include_usage`."""
     max_connections: int = 50_000
     reuse_port: bool = True
     """False: a second Envoy on the same port fails instead of sharing its requests."""

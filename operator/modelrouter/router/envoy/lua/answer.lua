@@ -5,34 +5,49 @@
 local TAIL = 1024
 local MOST_TEXT = 262144
 
+-- Keeps the last three chunks, or what counts of them. Joining them waits for the end: this runs for
+-- every event.
+local function keep_end(last, chunk, size)
+  last[1], last[2] = last[2], last[3]
+  last[3] = size > TAIL and chunk:getBytes(size - TAIL, TAIL) or chunk:getBytes(0, size)
+end
+
+local function tell_tokens(h, last)
+  local tail = last[1] .. last[2] .. last[3]
+  -- Unescaped quotes cannot be part of a text, so this is a key.
+  local at, found = find(tail, '"usage"', 1, true), nil
+  while at do
+    found, at = at, find(tail, '"usage"', at + 1, true)
+  end
+  if not found then return end
+  local prompt = tail:match('"prompt_tokens"%s*:%s*(%d+)', found)
+  local completion = tail:match('"completion_tokens"%s*:%s*(%d+)', found)
+  if not (prompt or completion) then return end
+  h:streamInfo():dynamicMetadata():set("mr.tokens", "used", (prompt or "") .. "/" .. (completion or ""))
+end
+
+-- Whether the tokens of this stream are read here: its pool's scripts do that ("pool"), unless those
+-- of the listener are there anyway ("listener").
+local function reads_tokens(h, place)
+  local usage = h:streamInfo():dynamicMetadata():get("mr.usage")
+  return usage ~= nil and usage["by"] == place
+end
+
 local function read_answer(h, tells_usage, wants_text)
-  local first, second, third = "", "", "" -- joining them only once, this runs for every event
+  local last = { "", "", "" }
   local texts, room = {}, wants_text and MOST_TEXT or 0
   for chunk in h:bodyChunks() do
     local size = chunk:length()
     if size > 0 then
-      first, second = second, third
-      third = size > TAIL and chunk:getBytes(size - TAIL, TAIL) or chunk:getBytes(0, size)
+      keep_end(last, chunk, size)
       if room > 0 then
         texts[#texts + 1] = chunk:getBytes(0, size < room and size or room)
         room = room - size
       end
     end
   end
-  local text = wants_text and table.concat(texts) or nil
-  if not tells_usage then return text end
-  local tail = first .. second .. third
-  -- Unescaped quotes cannot be part of a text, so this is a key.
-  local at, last = find(tail, '"usage"', 1, true), nil
-  while at do
-    last, at = at, find(tail, '"usage"', at + 1, true)
-  end
-  if not last then return text end
-  local prompt = tail:match('"prompt_tokens"%s*:%s*(%d+)', last)
-  local completion = tail:match('"completion_tokens"%s*:%s*(%d+)', last)
-  if not (prompt or completion) then return text end
-  h:streamInfo():dynamicMetadata():set("mr.tokens", "used", (prompt or "") .. "/" .. (completion or ""))
-  return text
+  if tells_usage then tell_tokens(h, last) end
+  return wants_text and table.concat(texts) or nil
 end
 
 local PAIRS_OPTIONS = { asynchronous = true, timeout_ms = 1000, send_xff = false }

@@ -65,8 +65,14 @@ local function unplanned(h, headers, answer)
   headers:replace("x-mr-plan", "*" .. (answer["x-mr-idle"] or "") .. (answer["x-mr-mirror"] and "m" or ""))
 end
 
+-- A stream tells the tokens it used only to clients that ask, and the others are spared the look at
+-- every event. See `answer.lua` for the place; what has waited is read where it came in first.
+local function read_tokens(h, place)
+  if not HELD then h:streamInfo():dynamicMetadata():set("mr.usage", "by", place) end
+end
+
 -- What Envoy does by itself: the default chain of the model that the body names.
-local function fall_through(h, text)
+local function fall_through(h, text, asks_usage)
   local model_start, model_end, streamed
   local is_object = members(text, function(key, _, _, start, stop)
     if key == "model" then
@@ -95,6 +101,7 @@ local function fall_through(h, text)
       "server_error", "model", "decision_unavailable")
   end
   remember(h, route, "fall-through")
+  if asks_usage then read_tokens(h, "pool") end
   h:headers():replace("x-mr-plan", streamed and stream_plan or plan)
   h:clearRouteCache()
 end
@@ -115,9 +122,6 @@ function envoy_on_request(h)
   local text = body and body:getBytes(0, body:length()) or ""
   local headers = h:headers()
   local asks_usage = find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true)
-  if asks_usage then
-    h:streamInfo():dynamicMetadata():set("mr.usage", "asked", true)
-  end
   local model, from, to, streamed, tokens, featureless = asked_for(text)
   local kind
   if model then
@@ -126,6 +130,7 @@ function envoy_on_request(h)
     if plan then
       headers:replace("x-mr-plan", copy and plan .. "m" or plan)
       if copy then mirror(h, headers, copy, asks_usage) end
+      if asks_usage then read_tokens(h, copy and "listener" or "pool") end
       h:clearRouteCache()
       return make_ready(h, headers, text, from, to)
     end
@@ -140,7 +145,7 @@ function envoy_on_request(h)
       answer["content-length"], answer["connection"], answer["x-envoy-upstream-service-time"] = nil, nil, nil
       return respond(h, answer, answer_body or "")
     end
-    return fall_through(h, text)
+    return fall_through(h, text, asks_usage)
   end
   headers = h:headers()
   if kind and answer["x-mr-share"] then keep_shared(h, headers, kind, answer["x-mr-share"], answer["x-mr-share-mirror"]) end
@@ -158,6 +163,7 @@ function envoy_on_request(h)
     unplanned(h, headers, answer)
   end
   local hold = answer["x-mr-hold"]
+  if asks_usage then read_tokens(h, (copy or hold) and "listener" or "pool") end
   if hold then headers:replace("x-mr-hold", hold) end
   h:clearRouteCache()
   if not plan or hold then return end

@@ -17,7 +17,8 @@ local function seen(h)
 end
 
 function envoy_on_response(h)
-  if h:headers():get(":status") ~= "200" then return end
+  local headers = h:headers()
+  if not is_stream(headers) or headers:get(":status") ~= "200" then return end
   -- All attempts share their metadata.
   if seen(h) then h:streamInfo():dynamicMetadata():set("mr.first", "event", "") end
   h:httpCall("@VOID@", CALL, nil, OPTIONS)
@@ -31,7 +32,7 @@ function envoy_on_response(h)
     end
   end
   if not event or event == "good" then return end
-  local headers = h:headers()
+  headers = h:headers()
   headers:replace(":status", event)
   headers:replace("content-type", "application/json")
   headers:remove("content-length")

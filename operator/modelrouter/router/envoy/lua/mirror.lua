@@ -16,7 +16,7 @@ function envoy_on_request(h)
   if not (usage or compares) then return end
   local id = headers:get("x-request-id")
   local metadata = h:streamInfo():dynamicMetadata()
-  if usage then metadata:set("mr.usage", "asked", true) end
+  if usage then metadata:set("mr.usage", "by", "listener") end
   if not compares then return end
   metadata:set("mr.compared", "id", id)
   local told = {
@@ -39,7 +39,7 @@ function envoy_on_response(h)
   local id = compared and compared["id"]
   local tells
   if find(kind, "event-stream", 1, true) then
-    tells = metadata:get("mr.usage") ~= nil
+    tells = reads_tokens(h, "listener")
   else
     tells = find(kind, "json", 1, true) ~= nil
   end
