@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 import sys
 import time
@@ -86,7 +88,8 @@ def _route(number: int, generation: int) -> dict[str, Any]:
 
 @contextmanager
 def agent_and_envoy(config: Path, runtime: Path) -> Iterator[Callable[[str, float], str]]:
-    """Run both; yields a function that waits for another version than a given one."""
+    """Run both; yields a function that waits for another version than a given one, after it had the
+    agent look at its files."""
     admin = free_port()
     command = [
         *(sys.executable, "-m", "modelrouter", "router", "--config", str(config)),
@@ -96,6 +99,7 @@ def agent_and_envoy(config: Path, runtime: Path) -> Iterator[Callable[[str, floa
     ]
 
     def version_after(version: str, timeout: float) -> str:
+        os.kill(agent.pid, signal.SIGHUP)
         url = f"http://127.0.0.1:{admin}/configz?after={version}&timeout={timeout}"
         with urllib.request.urlopen(url, timeout=timeout + 5) as answer:
             found: str = json.load(answer)["version"]

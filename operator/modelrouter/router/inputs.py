@@ -45,6 +45,11 @@ class UnreadableInputError(Exception):
     """A file of the source is missing or broken; the message says which and why."""
 
 
+STEP_MS = 250
+"""Between two looks for changes in the directory: each one is a wake-up. Whoever cannot wait for
+that says so, see `FileSource.look`."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileSource:
     """Files that are replaced by renaming: the configuration, Secret values and problems."""
@@ -52,6 +57,11 @@ class FileSource:
     config: Path
     secrets: Path | None = None
     problems: Path | None = None
+    _due: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
+
+    def look(self) -> None:
+        """Read the files now rather than when the change is noticed."""
+        self._due.set()
 
     async def updates(self) -> AsyncIterator[Inputs]:
         last: Inputs | None = None
@@ -83,7 +93,18 @@ class FileSource:
         return ()
 
     async def _wakings(self) -> AsyncIterator[None]:
-        yield
+        watching = asyncio.create_task(self._watch())
+        watching.add_done_callback(lambda _: self.look())
+        try:
+            while not watching.done():
+                self._due.clear()
+                yield
+                await self._due.wait()
+            await watching  # it never ends but by an error
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
         directory = self.config.parent
         names = {path.name for path in (self.config, self.secrets, self.problems) if path}
         was_away = False
@@ -94,19 +115,19 @@ class FileSource:
                 continue
             if was_away:
                 was_away = False
-                yield  # What came with the directory is no change in it.
+                self.look()  # What came with the directory is no change in it.
             # The directory is watched, not the files: a rename gives a file a new inode. A wake-up
             # now and then mends whatever the kernel's event queue may have dropped.
             async for changes in watchfiles.awatch(
                 directory,
                 watch_filter=lambda _, path: Path(path).name in names,
-                debounce=20,
-                step=30,  # milliseconds between looks; each one is a wake-up
+                debounce=STEP_MS,
+                step=STEP_MS,
                 rust_timeout=5_000,
                 yield_on_timeout=True,
                 recursive=False,
             ):
-                yield
+                self.look()
                 if not changes and not directory.is_dir():
                     break
 

@@ -201,7 +201,10 @@ async def _serve(settings: AgentSettings) -> None:
 def _files(settings: AgentSettings) -> FileSource:
     assert settings.config is not None
     problems = settings.runtime_dir / "problems.json"
-    return FileSource(settings.config, settings.secrets, problems)
+    source = FileSource(settings.config, settings.secrets, problems)
+    # From whoever has replaced the files and wants them read now.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, source.look)
+    return source
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -178,6 +179,8 @@ class StandaloneRouter:
         addresses = self._simulations.addresses
         publication = await asyncio.to_thread(self._publisher.publish, draft, addresses)
         self.publication = publication
+        if agent := self.children.get("agent"):
+            agent.send(signal.SIGHUP)  # there may be something new to read
         if self.options.simulate and not publication.refused:
             await self._stop_servers()
         return publication

@@ -218,11 +218,13 @@ def describe_exit(code: int) -> str:
 
 
 def _die_with(parent: int) -> Callable[[], None]:
-    """What the child does before its program: have the kernel kill it when its parent ends."""
+    """What the child does before its program: have the kernel kill it when its parent ends, and not
+    die of a SIGHUP that comes before it knows what that is for."""
 
     def prepare() -> None:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # the parent ended before the kernel was told
             os._exit(1)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     return prepare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelrouter.router.decisions.protocol import HEALTH_PATH
 from modelrouter.router.envoy.feedback import feedback_cluster
+from modelrouter.router.envoy.first_event import instant_cluster, instant_listener
 from modelrouter.router.envoy.holding import holding_cluster
 from modelrouter.router.envoy.listener import (
     ADS,
@@ -15,6 +16,7 @@ from modelrouter.router.envoy.listener import (
 from modelrouter.router.envoy.messages import (
     Resource,
     duration,
+    extension,
     http_options,
     message,
     pipe,
@@ -68,6 +70,7 @@ def bootstrap(settings: EnvoySettings) -> Resource:
                 again_listener(settings),
                 mirror_listener(settings),
                 void_listener(settings),
+                instant_listener(),
             ],
             "clusters": [
                 agent_cluster(settings),
@@ -77,8 +80,15 @@ def bootstrap(settings: EnvoySettings) -> Resource:
                 mirror_cluster(settings),
                 pairs_cluster(settings),
                 void_cluster(settings),
+                instant_cluster(_no_limits()),
             ],
         },
+        "bootstrap_extensions": [
+            extension(
+                "envoy.bootstrap.internal_listener",
+                "bootstrap.internal_listener.v3.InternalListener",
+            )
+        ],
         "overload_manager": _overload_manager(settings),
         "stats_config": {
             # Per-pool figures come from the access log; Envoy's own are for debugging.

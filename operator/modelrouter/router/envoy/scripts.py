@@ -35,9 +35,9 @@ def rewrite_script() -> str:
 
 
 @cache
-def hold_script(void: str) -> str:
-    """Runs once per attempt of a request for a stream. `void`: a cluster that answers at once."""
-    return (_source("kinds") + _source("hold")).replace("@VOID@", void)
+def hold_script(instant: str) -> str:
+    """Runs once per attempt of a request for a stream. `instant`: what answers its call."""
+    return (_source("kinds") + _source("hold")).replace("@INSTANT@", instant)
 
 
 @cache

@@ -3,9 +3,9 @@
 -- endpoint and ejects it, as with any answer that is no stream.
 --
 -- Envoy's Lua holds headers while a call is under way, and goes on holding them when the script waits
--- for a chunk of the body after that. The call itself has no other use: the void answers it at once.
+-- for a chunk of the body after that. The call itself has no other use, and is answered at once.
 
-local CALL = { [":method"] = "GET", [":path"] = "/", [":authority"] = "void" }
+local CALL = { [":method"] = "GET", [":path"] = "/", [":authority"] = "instant" }
 local OPTIONS = { timeout_ms = 1000, send_xff = false }
 
 -- What became of the first event, or nil. It is looked up anew each time: nothing that was taken
@@ -21,7 +21,7 @@ function envoy_on_response(h)
   if not is_stream(headers) or headers:get(":status") ~= "200" then return end
   -- All attempts share their metadata.
   if seen(h) then h:streamInfo():dynamicMetadata():set("mr.first", "event", "") end
-  h:httpCall("@VOID@", CALL, nil, OPTIONS)
+  h:httpCall("@INSTANT@", CALL, nil, OPTIONS)
   local event = seen(h)
   if not event then
     local begun, chunks = pcall(h.bodyChunks, h)
