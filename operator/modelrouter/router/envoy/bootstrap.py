@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelrouter.router.decisions.protocol import HEALTH_PATH
 from modelrouter.router.envoy.feedback import feedback_cluster
-from modelrouter.router.envoy.first_event import instant_cluster, instant_listener
 from modelrouter.router.envoy.holding import holding_cluster
+from modelrouter.router.envoy.instant import instant_cluster, instant_listener
 from modelrouter.router.envoy.listener import (
     ADS,
     AGENT_CLUSTER,

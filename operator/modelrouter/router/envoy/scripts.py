@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from modelrouter.router.envoy.instant import INSTANT
 from modelrouter.router.envoy.settings import EnvoySettings
 
 
@@ -18,6 +19,7 @@ def decide_script(settings: EnvoySettings, *, held: bool = False) -> str:
     text = _source("json") + _source("share") + _source("mirrored") + _source("decide")
     if not held:
         text += _source("answer") + _source("usage")
+    text = text.replace("@INSTANT@", INSTANT)
     text = text.replace("@HELD@", '"1"' if held else "nil")
     return text.replace("@TIMEOUT_MS@", str(settings.decision_timeout_ms))
 
@@ -35,9 +37,9 @@ def rewrite_script() -> str:
 
 
 @cache
-def hold_script(instant: str) -> str:
-    """Runs once per attempt of a request for a stream. `instant`: what answers its call."""
-    return (_source("kinds") + _source("hold")).replace("@INSTANT@", instant)
+def hold_script() -> str:
+    """Runs once per attempt of a request for a stream."""
+    return (_source("kinds") + _source("hold")).replace("@INSTANT@", INSTANT)
 
 
 @cache

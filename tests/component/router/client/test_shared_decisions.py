@@ -87,6 +87,22 @@ async def test_most_requests_are_served_without_asking(
     assert await router.metric(ASKED) - before < 100
 
 
+async def test_of_many_that_come_at_once_one_asks(router: Router) -> None:
+    """The many come after a pause, when the decision that they share holds no more."""
+    limits = httpx.Limits(max_connections=40)
+    async with router.http(limits=limits) as http:
+        await asyncio.gather(*(ask(http, plain(stream=True)) for _ in range(40)))
+        asked, rounds = 0.0, 5
+        for _ in range(rounds):
+            await asyncio.sleep(0.3)
+            before = await router.metric(ASKED)
+            answers = await asyncio.gather(*(ask(http, plain(stream=True)) for _ in range(40)))
+            assert {answer.status_code for answer in answers} == {200}
+            assert {answer.headers["x-mr-reason"] for answer in answers} == {"rule:rest"}
+            asked += await router.metric(ASKED) - before
+    assert asked < rounds * 20
+
+
 async def test_a_feature_that_all_pools_have_makes_no_difference(
     router: Router, http: httpx.AsyncClient
 ) -> None:

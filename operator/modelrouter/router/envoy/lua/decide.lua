@@ -4,6 +4,10 @@
 -- The answer to a call that never reached the agent is Envoy's own, in plain text.
 local OPTIONS = { timeout_ms = @TIMEOUT_MS@, send_xff = false }
 
+-- A call that is answered at once, within Envoy. The agent needs about as long as one or two of them.
+local PAUSE = { [":method"] = "GET", [":path"] = "/", [":authority"] = "instant" }
+local MOST_WAITS = 3
+
 -- "1" where requests come in that have waited for their pool already; nobody else reaches that place.
 local HELD = @HELD@
 
@@ -123,10 +127,17 @@ function envoy_on_request(h)
   local headers = h:headers()
   local asks_usage = find(text, '_usage"', 1, true) and find(text, '"include_usage"', 1, true)
   local model, from, to, streamed, tokens, featureless = asked_for(text)
-  local kind
+  local kind, turn
   if model then
     kind = headers:get(":path") .. "\n" .. model .. (streamed and "\n1" or "\n0")
-    local plan, copy = find_shared(h, headers, kind, text, tokens, featureless)
+    local plan, copy
+    plan, copy, turn = find_shared(h, headers, kind, text, tokens, featureless)
+    for _ = 1, MOST_WAITS do
+      if turn ~= WAIT then break end
+      h:httpCall("@INSTANT@", PAUSE, nil, OPTIONS)
+      headers = h:headers()
+      plan, copy, turn = find_shared(h, headers, kind, text, tokens, featureless)
+    end
     if plan then
       headers:replace("x-mr-plan", copy and plan .. "m" or plan)
       if copy then mirror(h, headers, copy, asks_usage) end
@@ -148,7 +159,12 @@ function envoy_on_request(h)
     return fall_through(h, text, asks_usage)
   end
   headers = h:headers()
-  if kind and answer["x-mr-share"] then keep_shared(h, headers, kind, answer["x-mr-share"], answer["x-mr-share-mirror"]) end
+  local share = answer["x-mr-share"]
+  if kind and share then
+    keep_shared(h, headers, kind, share, answer["x-mr-share-mirror"])
+  elseif turn == ASK then
+    forget_shared(headers, kind)
+  end
   if answer["x-mr-route"] then remember(h, answer["x-mr-route"], answer["x-mr-reason"]) end
   local hash = answer["x-mr-hash"]
   if hash then h:streamInfo():filterState():set("mr.hash", "envoy.hashable_string", hash) end

@@ -156,6 +156,8 @@ end
 
 local shared, shared_count, MOST_SHARED = {}, 0, 4096
 local RENEWAL_MS = 10
+local ASKING_MS = 5
+local ASK, WAIT = 1, 2
 
 local function values_of(headers, vary)
   local text = ""
@@ -174,7 +176,8 @@ local function copied(headers, mirror)
   return mirror.words
 end
 
--- The plan of a decision that holds for this request, and what is said of a copy; or nil.
+-- The plan of a decision that holds for this request, and what is said of a copy; or nil. What comes
+-- after that is for requests that met a decision which holds no more: ASK or WAIT.
 local function find_shared(h, headers, kind, text, tokens, featureless)
   local common = shared[kind]
   local entry = common and common.entries[values_of(headers, common.vary)]
@@ -185,8 +188,14 @@ local function find_shared(h, headers, kind, text, tokens, featureless)
   local moment = now(h)
   if moment > entry.until_ms then
     -- One request asks again, the others go on for the moment that this takes.
-    if moment < entry.stale_ms then entry.until_ms = moment + RENEWAL_MS end
-    return nil
+    if moment < entry.stale_ms then
+      entry.until_ms = moment + RENEWAL_MS
+      return nil
+    end
+    -- After a pause they may not: of many that come at once one asks, and the others wait for it.
+    if moment < entry.asked_ms + ASKING_MS then return nil, nil, WAIT end
+    entry.asked_ms = moment
+    return nil, nil, ASK
   end
   local choices = entry.choices
   local mirror = entry.mirror
@@ -232,10 +241,17 @@ local function keep_shared(h, headers, kind, text, mirror_text)
   common.entries[values_of(headers, vary)] = {
     until_ms = now(h) + tonumber(lasts),
     stale_ms = now(h) + 2 * tonumber(lasts),
+    asked_ms = 0,
     most_tokens = tonumber(most),
     needles = needles_of(features),
     key_header = key_header,
     choices = choices,
     mirror = kept_mirror(mirror_text),
   }
+end
+
+-- What the agent no longer shares is not waited for.
+local function forget_shared(headers, kind)
+  local common = shared[kind]
+  if common then common.entries[values_of(headers, common.vary)] = nil end
 end
