@@ -45,6 +45,9 @@ class UnreadableInputError(Exception):
     """A file of the source is missing or broken; the message says which and why."""
 
 
+_Marks = tuple[tuple[int, int, int] | None, ...]
+"""Of each file inode, size in bytes and time of the last change in nanoseconds."""
+
 STEP_MS = 250
 """Between two looks for changes in the directory: each one is a wake-up. Whoever cannot wait for
 that says so, see `FileSource.look`."""
@@ -65,7 +68,12 @@ class FileSource:
 
     async def updates(self) -> AsyncIterator[Inputs]:
         last: Inputs | None = None
+        seen: _Marks | None = None
         async for _ in self._wakings():
+            # Before the reading: what changes while it goes on is read again.
+            if (marks := self._marks()) == seen:
+                continue
+            seen = marks
             try:
                 inputs = self.read()
             except UnreadableInputError as error:
@@ -91,6 +99,10 @@ class FileSource:
             if self.problems is not None:
                 return tuple(_read_json(self.problems))
         return ()
+
+    def _marks(self) -> _Marks:
+        """What tells one state of the files from the next, without reading them."""
+        return tuple(_mark(path) for path in (self.config, self.secrets, self.problems))
 
     async def _wakings(self) -> AsyncIterator[None]:
         watching = asyncio.create_task(self._watch())
@@ -130,6 +142,14 @@ class FileSource:
                 self.look()
                 if not changes and not directory.is_dir():
                     break
+
+
+def _mark(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat() if path else None
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat else None
 
 
 def _read_json(path: Path) -> Any:

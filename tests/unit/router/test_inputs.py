@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from modelrouter.files import replace_file
+from modelrouter.router import inputs
 from modelrouter.router.inputs import FileSource, Inputs, UnreadableInputError
 from modelrouter.router.last_good import LastGoodConfig
 
@@ -30,6 +31,38 @@ async def test_changes_are_seen_after_each_rename(tmp_path: Path) -> None:
         replace_file(tmp_path / "config.json", orjson.dumps({"version": version}))
         inputs = await asyncio.wait_for(waiting, 5)
         assert inputs.document == {"version": version}
+
+
+async def test_whoever_replaced_a_file_can_have_it_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "STEP_MS", 2_000)
+    replace_file(tmp_path / "config.json", b'{"version": "1"}')
+    files = source(tmp_path)
+    updates = files.updates()
+    await anext(updates)
+    replace_file(tmp_path / "config.json", b'{"version": "2"}')
+    waiting = asyncio.ensure_future(anext(updates))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    files.look()
+    assert (await asyncio.wait_for(waiting, 1)).document == {"version": "2"}
+
+
+async def test_files_that_stay_as_they_are_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file(tmp_path / "config.json", b'{"version": "1"}')
+    files = source(tmp_path)
+    updates = files.updates()
+    await anext(updates)
+    monkeypatch.setattr(FileSource, "read", lambda _: pytest.fail("read again"))
+    waiting = asyncio.ensure_future(anext(updates))
+    for _ in range(3):
+        files.look()
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_a_directory_that_comes_later(tmp_path: Path) -> None:
