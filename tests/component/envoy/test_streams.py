@@ -116,6 +116,21 @@ def test_the_access_log(rig: Rig) -> None:
     assert rig.record("logged-2").prompt_tokens == 3
 
 
+def test_the_tokens_of_a_stream_on_an_unplanned_chain(rig: Rig) -> None:
+    a = rig.backend("a", events(0, 0.05))
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    rig.known = set()
+    stream(rig, b"[DONE]", "unplanned-1")
+    record = rig.record("unplanned-1")
+    assert (record.prompt_tokens, record.completion_tokens) == (7, 9)
+
+
+def test_the_tokens_of_an_answer_that_should_have_been_a_stream(rig: Rig) -> None:
+    rig.apply({"a": pool(rig.backend("a"))}, {"r": route("a", models=["m"])})
+    rig.request(body={"model": "m", "messages": [], "stream": True}, x_request_id="whole-1")
+    assert rig.record("whole-1").prompt_tokens == 3
+
+
 def test_usage_at_the_end_of_a_long_answer(rig: Rig) -> None:
     text = "x" * 100_000 + ' \\"usage\\": {\\"prompt_tokens\\": 99}'
     usage = '{"completion_tokens": 12, "prompt_tokens" : 34, "details": {"cached_tokens": 5}}'

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -131,6 +133,20 @@ async def test_figures_of_copies_are_apart(
     assert await router.metric("modelrouter_requests_total", **labels) == 0
     assert await router.metric("modelrouter_tokens_total", **labels) == 0
     assert "second" not in (await router.view())["routes"]["all"]
+
+
+async def test_the_tokens_of_a_copied_stream_are_counted_on_both_sides(
+    router: Router, http: httpx.AsyncClient
+) -> None:
+    original = ("modelrouter_tokens_total", {"route": "all", "pool": "first"})
+    copied = ("modelrouter_mirror_tokens_total", {"route": "all", "pool": "second"})
+    before = [await router.metric(name, **labels) for name, labels in (original, copied)]
+    answer = await chat(http, "all", stream=True, stream_options={"include_usage": True})
+    event = next(line for line in answer.text.splitlines() if '"prompt_tokens"' in line)
+    used = json.loads(event.removeprefix("data: "))["usage"]["total_tokens"]
+    for (name, labels), figure in zip((original, copied), before, strict=True):
+        await eventually(partial(_more, router, name, figure + used - 1, **labels))
+        assert await router.metric(name, **labels) == figure + used
 
 
 COSTS = ("modelrouter_mirror_tokens_total", "modelrouter_mirror_cost_dollars_total")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig
-from modelrouter.router.envoy import routes, table
+from modelrouter.router.envoy import first_event, routes, table
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
 from modelrouter.router.envoy.plans import Plan, retry_on, routing_headers, status_codes
 from modelrouter.router.envoy.typed import serialized
@@ -84,3 +84,15 @@ def test_entries_put_together_are_what_is_rendered() -> None:
         whole = serialized(routes.ROUTE, routes.plan_route(plan, MANY))
         together = table.plan_entry(plan, unnamed)
         assert len(together) == len(table.route_entry(plan.key, whole))
+
+
+def left_out(plan: Plan) -> set[str]:
+    return set(routes.plan_route(plan, ONE).get("typed_per_filter_config", {}))
+
+
+def test_answers_pass_no_scripts_that_have_nothing_to_do() -> None:
+    """A script costs as much for each event of a stream as for a whole answer."""
+    streamed = Plan(("a",), idle_ms=60_000)
+    assert left_out(Plan(("a",))) == {first_event.STREAM_FILTER}
+    assert left_out(streamed) == {routes.LUA_FILTER}
+    assert left_out(streamed._replace(mirrored=True)) == set()
