@@ -225,13 +225,14 @@ async def _use(client: openai.AsyncOpenAI, question: Question, sample: Sample) -
     )
     sample.pool = answer.headers.get("x-mr-pool", "")
     sample.outcome = Outcome.BROKEN
-    if not question.streamed:
-        choice = answer.parse().choices[0]
-        check_end(question, choice.message.content or "", choice.finish_reason)
+    parsed = answer.parse()
+    if not isinstance(parsed, openai.AsyncStream):
+        whole = parsed.choices[0]
+        check_end(question, whole.message.content or "", whole.finish_reason)
         sample.first, sample.tokens = time.time(), question.tokens
     else:
         check, reason = StreamCheck(question), None
-        async for chunk in answer.parse():
+        async for chunk in parsed:
             for choice in chunk.choices:
                 if choice.delta.content:
                     check.take_piece(choice.delta.content)

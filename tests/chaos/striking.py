@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from chaos.rounds import ROUND_SECONDS, Kind, Round, Strike
@@ -149,7 +150,7 @@ class Striker:
         for pod in chosen:
             name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
             delete = ("delete", "pod", name, "-n", namespace, "--wait=false", "--ignore-not-found")
-            self._ask(lambda delete=delete: self.stage.kubernetes.kubectl(*delete), "")
+            self._ask(partial(self.stage.kubernetes.kubectl, *delete), "")
 
     def _ask(self, ask: Callable[[], Any], otherwise: Any) -> Any:
         """The API server's answer, once it is back; without one this is left out."""

@@ -28,6 +28,7 @@ from modelrouter.plan.children import (
     plan_shard,
     secret_names,
 )
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.plan.naming import child_name, shard_name
 from modelrouter.plan.shards import entries, place, version, writes
 from modelrouter.standalone.envoy_binary import find_envoy
@@ -187,8 +188,7 @@ class Pod:
     def start_envoy(self) -> None:
         """Envoy, as a router's Deployment starts it."""
         command = [str(find_envoy()), "--config-path", str(self.runtime / "envoy.json")]
-        command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
-        command += ["--drain-time-s", "5", "--drain-strategy", "immediate"]
+        command += ["--concurrency", "1", *ENVOY_FLAGS]
         self._envoy = launch(command, self.directory / "envoy.log")
 
     def terminate_agent(self) -> None:

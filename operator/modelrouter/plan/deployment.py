@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelrouter.api.router_settings import Resources, RouterSettings
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.plan.naming import (
     ADMIN_PORT,
     REQUEST_PORT,
@@ -34,11 +35,6 @@ DRAINED_FILE = f"{RUNTIME_DIR}/drained"
 _TOKEN_SECONDS = 3600
 # What is left of the grace period when waiting for requests ends: for Envoy and agent to end.
 _AGENT_MARGIN_SECONDS, _HOOK_MARGIN_SECONDS = 5, 3
-# Envoy's connection drain; the flush decides how soon the agent learns that a request has ended.
-_ENVOY_FLAGS = (
-    *("--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"),
-    *("--drain-time-s", "5", "--drain-strategy", "immediate"),
-)
 
 Object = dict[str, Any]
 
@@ -156,7 +152,7 @@ def _envoy(settings: RouterSettings) -> Object:
         "args": [
             *("--config-path", f"{RUNTIME_DIR}/envoy.json"),
             *("--concurrency", str(settings.threads)),
-            *_ENVOY_FLAGS,
+            *ENVOY_FLAGS,
         ],
         "ports": [{"name": "http", "containerPort": REQUEST_PORT, "protocol": "TCP"}],
         # The agent says whether Envoy has its configuration; this says that its port is open.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelrouter.api.quantities import join_address
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.standalone.publishing import RouterFiles
 from modelrouter.standalone.supervising import Command
 
@@ -56,12 +57,7 @@ def agent_command(places: Places, log_level: str) -> Command:
 def envoy_command(binary: Path, places: Places) -> Command:
     """Envoy: moves every byte."""
     arguments = [
-        *(str(binary), "-c", str(places.files.bootstrap), "--disable-hot-restart"),
-        *("--concurrency", str(places.concurrency), "-l", "warning"),
-        # Clients are asked to come back elsewhere as soon as the agent drains, not bit by bit.
-        # Requests are counted, and limits on concurrency free again, this much after their end.
-        # Every flush wakes Envoy up, also when there is nothing to write.
-        *("--file-flush-interval-msec", "50"),
-        *("--drain-time-s", "5", "--drain-strategy", "immediate"),
+        *(str(binary), "-c", str(places.files.bootstrap)),
+        *("--concurrency", str(places.concurrency), *ENVOY_FLAGS),
     ]
     return Command("envoy", arguments)

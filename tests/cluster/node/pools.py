@@ -132,7 +132,7 @@ def removed_at(pod: Object) -> float | None:
     if "deletionTimestamp" not in metadata:
         return None
     ends = datetime.fromisoformat(metadata["deletionTimestamp"]).timestamp()
-    return ends - metadata["deletionGracePeriodSeconds"]
+    return ends - float(metadata["deletionGracePeriodSeconds"])
 
 
 def ready_at(pod: Object) -> float:

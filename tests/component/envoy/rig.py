@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
+
 from component.envoy.backends import Backend, Behaviour, Connection, Request, Server, served_by
 from modelrouter.api.router_config import RouterConfig
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.router.accesslog.pipe import LogPipe
 from modelrouter.router.accesslog.record import RequestRecord
 from modelrouter.router.discovery.server import discovery_handler, serve
@@ -90,17 +94,8 @@ class Rig:
             self.wait(self._start())
             config = self.settings.directory / "envoy.json"
             config.write_text(json.dumps(bootstrap(self.settings)))
-            command = [str(find_envoy()), "-c", str(config), "--disable-hot-restart"]
-            command += [
-                "--concurrency",
-                "1",
-                "-l",
-                "warning",
-                "--file-flush-interval-msec",
-                "10",
-                "--log-path",
-                str(log),
-            ]
+            command = [str(find_envoy()), "-c", str(config), "--log-path", str(log)]
+            command += ["--concurrency", "1", *ENVOY_FLAGS]
             envoy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             yield self
         finally:
@@ -112,10 +107,18 @@ class Rig:
             self._thread.join()
             self._loop.close()
 
+    def stat(self, name: str) -> int:
+        """A counter of Envoy."""
+        transport = httpx.HTTPTransport(uds=str(self.settings.admin_socket))
+        with httpx.Client(transport=transport, base_url="http://envoy") as client:
+            text = client.get("/stats", params={"filter": f"^{re.escape(name)}$"}).text
+        return int(text.partition(": ")[2] or 0)
+
     @property
     def log(self) -> str:
         """What Envoy complained of."""
-        return (self.settings.directory / "envoy.log").read_text()
+        file = self.settings.directory / "envoy.log"
+        return file.read_text() if file.exists() else ""
 
     def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float = 10) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from component.envoy.backends import Behaviour, Connection, Request
 from component.envoy.configuration import pool, route
 from component.envoy.rig import Answer, Rig
+from modelrouter.router.envoy import first_event
+from modelrouter.router.envoy.scripts import hold_script
 
 ERROR = {"error": {"message": 'said "code": 404', "type": "InternalServerError", "code": 500}}
 DEAD = f"data: {json.dumps(ERROR)}\n\n"
@@ -122,6 +125,36 @@ def test_other_streams_pass_as_they_are(rig: Rig, chunks: tuple[str, ...], head_
     answer = ask(rig)
     assert (answer.status, answer.body.decode()) == (200, "".join(chunks))
     assert "lua" not in rig.log
+
+
+def test_a_script_that_fails_is_told_and_costs_no_request(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts end by failing, too; that is not told."""
+    broken = hold_script().replace("local headers = h:headers()", 'error("what is wrong")', 1)
+    monkeypatch.setattr(first_event, "hold_script", lambda: broken)
+    a = rig.backend("a", sse(*GOOD, DONE))
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    answer = ask(rig)
+    assert (answer.status, answer.body.decode()) == (200, "".join(GOOD) + DONE)
+    (line,) = rig.until(lambda: [line for line in rig.log.splitlines() if "[lua]" in line])
+    assert "[critical]" in line
+    assert line.endswith("what is wrong")
+
+
+@pytest.mark.parametrize(
+    ("options", "forgotten"), [({}, 2), ({"stream_options": {"include_usage": True}}, 1)]
+)
+def test_scripts_are_forgotten_with_the_first_event(
+    rig: Rig, options: dict[str, Any], forgotten: int
+) -> None:
+    """All but the one that reads the tokens used: Envoy would run it again for every event."""
+    a = rig.backend("a", sse(*GOOD, DONE))
+    rig.apply({"a": pool(a)}, {"r": route("a", models=["m"])})
+    before = rig.stat("cluster.a.lua.streams.errors")
+    answer = rig.request(body={"model": "m", "messages": [], "stream": True, **options})
+    assert (answer.status, answer.body.decode()) == (200, "".join(GOOD) + DONE)
+    assert rig.stat("cluster.a.lua.streams.errors") - before == forgotten
 
 
 def test_a_first_event_that_never_comes(rig: Rig) -> None:

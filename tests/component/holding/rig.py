@@ -27,6 +27,7 @@ from component.router.rig import Router
 from component.router.simulators import Simulator
 from modelrouter.api.router_config import RouterConfig
 from modelrouter.files import replace_file
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.standalone.envoy_binary import find_envoy
 from modelrouter.standalone.ports import free_port
 
@@ -118,9 +119,7 @@ class Pair:
         if self._agent is None:
             await asyncio.to_thread(self.start_agent)
             command = [str(find_envoy()), "-c", str(self.runtime / "envoy.json")]
-            command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
-            command += ["--file-flush-interval-msec", "10", "--drain-time-s", "2"]
-            command += ["--drain-strategy", "immediate"]
+            command += ["--concurrency", "1", *ENVOY_FLAGS]
             self._envoy = launch(command, self.directory / "envoy.log")
 
         async def in_force() -> bool:

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import json
 import socket
-from collections.abc import Iterable
 from typing import Any
 
 from modelrouter.api.pool import LoadBalancing
 from modelrouter.api.quantities import join_address
 from modelrouter.api.router_config import Ejection, PoolConfig, Probe, Upstream
+from modelrouter.router.envoy.attempts import upstream_filters
 from modelrouter.router.envoy.endpoints import assignment, endpoint, host_and_port
-from modelrouter.router.envoy.first_event import first_event_filters
 from modelrouter.router.envoy.messages import (
+    ADS,
     Resource,
     duration,
     extension,
     http_options,
-    match_list,
-    message,
-    request_header,
 )
-from modelrouter.router.envoy.scripts import rewrite_script
-from modelrouter.router.envoy.secrets import secret_name
 from modelrouter.router.envoy.settings import EnvoySettings
 from modelrouter.router.envoy.void import VOID_HEADER
 
-CLIENT_CREDENTIALS = (
-    "authorization",
-    "proxy-authorization",
-    "api-key",
-    "x-api-key",
-    "cookie",
-    "openai-organization",
-    "openai-project",
-)
-"""The client's own, which no pool may see, nor the key of the pool of the previous attempt."""
-
 HASH_STATE = "mr.hash"
-READY_HEADER = "x-mr-ready"
-ATTEMPTS_HEADER = "x-mr-attempts"
-DEFAULT_PREFIX = "/v1"
 NO_LIMIT = 1_000_000
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -54,7 +33,6 @@ OUTLIER_INTERVAL_MS = 500
 CONSISTENT_HASHING_BALANCE = 115
 """Percent of the mean. No endpoint is to have more than 1.25 times the mean of the requests under
 way; Envoy rounds up, and lets an endpoint that is just full have one more."""
-ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
 
 
 def cluster(
@@ -272,101 +250,6 @@ ENDPOINT_FAILED: Resource = {
     }
 }
 """What counts against an endpoint: its 5xx. The void's 503 must not, or it would be ejected."""
-
-
-def upstream_filters(name: str, pool: PoolConfig, *, has_key: bool) -> Iterable[Resource]:
-    """What every attempt at the pool goes through, in this order."""
-    yield _rewrite(name, pool)
-    yield extension(
-        "headers",
-        "filters.http.header_mutation.v3.HeaderMutation",
-        mutations={
-            "request_mutations": [
-                {"remove_on_match": {"key_matcher": {"prefix": "x-mr-"}}},
-                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-                *({"remove": header} for header in CLIENT_CREDENTIALS),
-                # Compressed answers would hide the tokens used.
-                {"remove": "accept-encoding"},
-            ],
-            "response_mutations": [{"remove": ATTEMPTS_HEADER}],
-        },
-    )
-    if pool.credential is not None and has_key:
-        yield extension(
-            "credential",
-            "filters.http.credential_injector.v3.CredentialInjector",
-            overwrite=True,
-            credential=extension(
-                "envoy.http.injected_credentials.generic",
-                "http.injected_credentials.generic.v3.Generic",
-                credential={"name": secret_name(pool.credential), "sds_config": ADS},
-                header="authorization",
-                header_value_prefix="Bearer ",
-            ),
-        )
-    yield from first_event_filters(name)
-    yield extension("codec", "filters.http.upstream_codec.v3.UpstreamCodec")
-
-
-def path_prefix(pool: PoolConfig) -> str:
-    """What stands before `/chat/completions` in the paths of this pool."""
-    return pool.upstream.path_prefix if pool.upstream else DEFAULT_PREFIX
-
-
-def needs_only_its_model(pool: PoolConfig) -> bool:
-    """Whether a request fits the pool as soon as it has the pool's name of the model."""
-    changes = pool.parameters.drop or pool.parameters.rename
-    return not changes and path_prefix(pool) == DEFAULT_PREFIX
-
-
-def ready_mark(name: str, pool: PoolConfig) -> str:
-    """What tells that a request has this pool's name of the model, and not a former one.
-
-    A request may follow an older route table than the cluster that it comes to.
-    """
-    return f"{name}.{hashlib.blake2b(pool.model.encode(), digest_size=6).hexdigest()}"
-
-
-def _rewrite(name: str, pool: PoolConfig) -> Resource:
-    context: Resource = {
-        "model": json.dumps(pool.model),
-        "prefix": path_prefix(pool),
-    }
-    if pool.parameters.drop or pool.parameters.rename:
-        context["adapts"] = True
-        context["drop"] = dict.fromkeys(pool.parameters.drop, True)
-        context["rename"] = {
-            old: json.dumps(new) for old, new in sorted(pool.parameters.rename.items())
-        }
-    script = extension(
-        "rewrite",
-        "filters.http.lua.v3.Lua",
-        default_source_code={"inline_string": rewrite_script()},
-        filter_context=context,
-    )
-    # The listener's Lua may have made the request fit this very pool already.
-    ready = {
-        "predicate": {
-            "single_predicate": {
-                "input": request_header(READY_HEADER),
-                "value_match": {"exact": ready_mark(name, pool)},
-            }
-        },
-        "on_match": {
-            "action": {
-                "name": "skip",
-                "typed_config": message(
-                    "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
-                ),
-            }
-        },
-    }
-    return extension(
-        "rewrite",
-        "common.matching.v3.ExtensionWithMatcher",
-        extension_config=script,
-        xds_matcher=match_list(ready),
-    )
 
 
 def _tls(upstream: Upstream) -> Resource:

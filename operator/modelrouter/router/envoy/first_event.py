@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelrouter.router.envoy.messages import Resource, extension, message
+from modelrouter.router.envoy.messages import FILTER_LEFT_OUT, Resource, extension
 from modelrouter.router.envoy.scripts import hold_script, peek_script
 
 STREAM_FILTER = "streams"
 """Name of both filters: what a route says of one it says of the other."""
-NO_STREAMS: Resource = {
-    STREAM_FILTER: message("envoy.extensions.filters.http.lua.v3.LuaPerRoute", disabled=True)
-}
+NO_STREAMS: Resource = {STREAM_FILTER: FILTER_LEFT_OUT}
 """`typed_per_filter_config` of routes whose requests ask for no stream."""
 FAILED_POOLS = "%DYNAMIC_METADATA(mr.failed:pools)%"
 """For the access log: the pools whose streams began with an error, one for each attempt."""
@@ -30,5 +28,11 @@ def first_event_filters(pool: str) -> Iterable[Resource]:
 
 
 def _lua(script: str, **more: Resource) -> Resource:
-    source = {"inline_string": script}
-    return extension(STREAM_FILTER, "filters.http.lua.v3.Lua", default_source_code=source, **more)
+    # Apart from other scripts' in Envoy's statistics: these end by failing (`lua/ending.lua`).
+    return extension(
+        STREAM_FILTER,
+        "filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": script},
+        stat_prefix=STREAM_FILTER,
+        **more,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from modelrouter.router.envoy.attempts import LUA_FILTER
 from modelrouter.router.envoy.local_replies import local_reply_config
 from modelrouter.router.envoy.log_lines import AGAIN_LINE_FORMAT, LINE_FORMAT
 from modelrouter.router.envoy.messages import (
+    ADS,
     Resource,
     duration,
     extension,
@@ -12,7 +14,7 @@ from modelrouter.router.envoy.messages import (
     pipe,
     socket_address,
 )
-from modelrouter.router.envoy.routes import LUA_FILTER, ROUTE_TABLE
+from modelrouter.router.envoy.routes import ROUTE_TABLE
 from modelrouter.router.envoy.scripts import decide_script
 from modelrouter.router.envoy.settings import EnvoySettings
 
@@ -20,7 +22,6 @@ CONTROL_CLUSTER = "_control"
 AGENT_CLUSTER = "_agent"
 STALLED_CLIENT_MS = 300_000
 CONNECTION_BUFFER_BYTES = 1024 * 1024
-ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
 
 
 def listener(settings: EnvoySettings) -> Resource:

@@ -9,6 +9,14 @@ Resource = dict[str, Any]
 
 TYPE_PREFIX = "type.googleapis.com/"
 EXTENSIONS = "envoy.extensions."
+ADS: Resource = {"ads": {}, "resource_api_version": "V3"}
+"""A `ConfigSource`: whatever the agent sends."""
+FILTER_LEFT_OUT: Resource = {
+    "@type": TYPE_PREFIX + "envoy.config.route.v3.FilterConfig",
+    "disabled": True,
+}
+"""In `typed_per_filter_config`: requests of this route do not get the filters of that name at all,
+also at the pool. A filter that is only told to do nothing still sees every event."""
 
 
 def message(type_name: str, **fields: Any) -> Resource:
@@ -36,11 +44,6 @@ def pipe(path: str, mode: int = 0o660) -> Resource:
 def socket_address(host: str, port: int) -> Resource:
     """A TCP address."""
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def match_list(*matchers: Resource) -> Resource:
-    """A matcher that tries one after the other."""
-    return {"matcher_list": {"matchers": list(matchers)}}
 
 
 def request_header(name: str) -> Resource:

@@ -10,11 +10,8 @@ from typing import NamedTuple
 from modelrouter.api.router_config import PoolConfig, RouteConfig, RouterConfig
 from modelrouter.router.discovery.resources import ResourceSet
 from modelrouter.router.envoy import routes, table
-from modelrouter.router.envoy.clusters import (
-    cluster,
-    needs_only_its_model,
-    uses_endpoint_discovery,
-)
+from modelrouter.router.envoy.attempts import needs_only_its_model
+from modelrouter.router.envoy.clusters import cluster, uses_endpoint_discovery
 from modelrouter.router.envoy.endpoints import beside, serialized_assignment
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
 from modelrouter.router.envoy.holding import HOLDING_PLAN
@@ -268,9 +265,11 @@ class ResourceBuilder:
     def _unnamed(self, plan: Plan, first: PoolConfig) -> bytes:
         """In two parts, which protobuf merges: many plans have the one or the other in common."""
         pools = self._once(
-            ("pools of plans", *plan.chain),
+            ("pools of mirrored plans" if plan.mirrored else "pools of plans", *plan.chain),
             (first.model, needs_only_its_model(first)),
-            lambda: serialized(routes.ROUTE, routes.pools_part(plan.chain, first)),
+            lambda: serialized(
+                routes.ROUTE, routes.pools_part(plan.chain, first, mirrored=plan.mirrored)
+            ),
         )
         limits = plan._replace(chain=("",) * len(plan.chain))
         return pools + self._once(

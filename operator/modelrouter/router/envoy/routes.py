@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.policy.deciding import LONGEST_CHAIN, STREAM_PER_TRY_TIMEOUT_MS
-from modelrouter.router.envoy.clusters import ATTEMPTS_HEADER, needs_only_its_model, ready_mark
+from modelrouter.router.envoy.attempts import ATTEMPTS_HEADER, LUA_FILTER, first_attempt
 from modelrouter.router.envoy.endpoints import METADATA
 from modelrouter.router.envoy.feedback import FEEDBACK_CLUSTER, FEEDBACK_PATH, TIMEOUT
 from modelrouter.router.envoy.first_event import NO_STREAMS
@@ -37,8 +37,6 @@ ROUTE_TABLE = "routes"
 """Name of the `RouteConfiguration`."""
 ROUTE = "envoy.config.route.v3.Route"
 ROUTE_LIST = "envoy.config.route.v3.RouteList"
-LUA_FILTER = "envoy.filters.http.lua"
-PLAN_HEADER = "x-mr-plan"
 CHAIN_NAMESPACE = "mr.chain"
 SELECTIONS = 100
 """How often a retry looks for another host than those before. Least request finds an idle host,
@@ -88,20 +86,18 @@ def told_by(plan: Plan) -> list[tuple[str, str]]:
 
 def unnamed_route(plan: Plan, first: PoolConfig) -> Resource:
     """`Route` of a plan without what is told about it."""
-    where, how = pools_part(plan.chain, first), limits_part(plan)
-    return {**where, **how, "route": {**where["route"], **how["route"]}}
+    where, how = pools_part(plan.chain, first, mirrored=plan.mirrored), limits_part(plan)
+    both = ("route", "typed_per_filter_config")
+    return {**where, **how, **{part: {**where.get(part, {}), **how[part]} for part in both}}
 
 
-def pools_part(chain: tuple[str, ...], first: PoolConfig) -> Resource:
-    """The part of a plan's `Route` that depends on its pools alone."""
+def pools_part(chain: tuple[str, ...], first: PoolConfig, *, mirrored: bool) -> Resource:
+    """The part of a plan's `Route` that depends on its pools."""
     groups = [_group(n, pool) for n, pool in enumerate(chain)]
-    script: Resource = {}
-    if needs_only_its_model(first):
-        script = {"pool": ready_mark(chain[0], first), "model": json.dumps(first.model)}
     return {
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {LUA_FILTER: script}},
         "route": {"inline_cluster_specifier_plugin": {"extension": _chain(groups)}},
+        **first_attempt(chain, first, mirrored=mirrored),
     }
 
 
@@ -130,7 +126,7 @@ def scripts_part(*, streamed: bool, mirrored: bool = False) -> Resource:
     """
     if not streamed:
         return {"typed_per_filter_config": NO_STREAMS}
-    return {} if mirrored else {"typed_per_filter_config": _UNDECIDED}
+    return {"typed_per_filter_config": {} if mirrored else _UNDECIDED}
 
 
 def unplanned_route(idle_ms: int, stall_ms: int, *, mirrored: bool = False) -> Resource:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from modelrouter.router.envoy import routes
+from modelrouter.router.envoy.attempts import LUA_FILTER, PLAN_HEADER
 from modelrouter.router.envoy.messages import Resource, request_header
 from modelrouter.router.envoy.plans import Plan
 from modelrouter.router.envoy.settings import EnvoySettings
@@ -109,14 +110,14 @@ def route_configuration(
         field(_ON_MATCH_ACTION, _other_paths(models)),
     )
     matcher = _map_matcher(
-        routes.PLAN_HEADER,
+        PLAN_HEADER,
         list(plans),
         opening(_ON_MATCH_MATCHER, total(by_path)),
         *by_path,
     )
     notes = list(notes)
     struct = total(notes)
-    name = field(1, routes.LUA_FILTER.encode())
+    name = field(1, LUA_FILTER.encode())
     struct_opening = opening(2, struct)
     entry_length = len(name) + len(struct_opening) + struct
     entry_opening = opening(_METADATA_FILTERS, entry_length)

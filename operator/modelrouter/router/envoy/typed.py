@@ -21,8 +21,6 @@ _FILES = (
     "envoy.config.endpoint.v3.endpoint",
     "envoy.config.route.v3.route",
     "envoy.extensions.clusters.dns.v3.dns_cluster",
-    "envoy.extensions.common.matching.v3.extension_matcher",
-    "envoy.extensions.filters.common.matcher.action.v3.skip_action",
     "envoy.extensions.filters.http.credential_injector.v3.credential_injector",
     "envoy.extensions.filters.http.header_mutation.v3.header_mutation",
     "envoy.extensions.filters.http.lua.v3.lua",

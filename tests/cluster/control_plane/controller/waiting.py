@@ -9,7 +9,9 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def eventually(check: Callable[[], Found], *, within: float = 30.0, every: float = 0.1) -> Found:
+def eventually(
+    check: Callable[[], Found | None], *, within: float = 30.0, every: float = 0.1
+) -> Found:
     """Wait until a check returns something true, and return that.
 
     An assertion that fails in the check counts as not yet; the last one is raised at the end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelrouter.api.router_config import PoolConfig, RouteConfig
 from modelrouter.router.envoy import first_event, routes, table
+from modelrouter.router.envoy.attempts import CLIENT_CREDENTIALS, LUA_FILTER, upstream_filters
 from modelrouter.router.envoy.foreseen import fall_through_plans, foreseen_plans
 from modelrouter.router.envoy.plans import Plan, retry_on, routing_headers, status_codes
 from modelrouter.router.envoy.typed import serialized
@@ -86,13 +87,33 @@ def test_entries_put_together_are_what_is_rendered() -> None:
         assert len(together) == len(table.route_entry(plan.key, whole))
 
 
-def left_out(plan: Plan) -> set[str]:
-    return set(routes.plan_route(plan, ONE).get("typed_per_filter_config", {}))
+def left_out(plan: Plan, first: PoolConfig = ONE) -> set[str]:
+    return set(routes.plan_route(plan, first)["typed_per_filter_config"])
 
 
-def test_answers_pass_no_scripts_that_have_nothing_to_do() -> None:
-    """A script costs as much for each event of a stream as for a whole answer."""
+def test_answers_pass_no_filters_that_have_nothing_to_do() -> None:
+    """A filter costs as much for each event of a stream as for a whole answer."""
+    (fitting,) = {f["name"] for f in upstream_filters("a", ONE, has_key=True)} - {
+        first_event.STREAM_FILTER,
+        "codec",
+    }
     streamed = Plan(("a",), idle_ms=60_000)
-    assert left_out(Plan(("a",))) == {first_event.STREAM_FILTER}
-    assert left_out(streamed) == {routes.LUA_FILTER}
+    assert left_out(Plan(("a",))) == {fitting, first_event.STREAM_FILTER}
+    assert left_out(streamed) == {fitting, LUA_FILTER}
     assert left_out(streamed._replace(mirrored=True)) == set()
+
+
+def test_first_attempts_are_spared_what_makes_others_fit_only_where_nothing_else_is_to_do() -> None:
+    fitting = left_out(Plan(("a",))) - {first_event.STREAM_FILTER}
+    for chain in (("a", "b"), ("a", "a", "b")):
+        assert fitting < left_out(Plan(chain))
+        removed = routes.plan_route(Plan(chain), ONE)["request_headers_to_remove"]
+        assert {*CLIENT_CREDENTIALS, "x-mr-plan"} <= set(removed)
+    drops = ONE.model_copy(
+        update={"parameters": ONE.parameters.model_copy(update={"drop": ("logprobs",)})}
+    )
+    other_model = ONE.model_copy(update={"model": "another"})
+    assert not fitting & left_out(Plan(("a", "b", "a")))
+    assert not fitting & left_out(Plan(("a",)), drops)
+    # The cluster may be newer than the plan: another model, another filter.
+    assert not fitting & left_out(Plan(("a",)), other_model)

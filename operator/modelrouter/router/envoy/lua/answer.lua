@@ -33,6 +33,12 @@ local function reads_tokens(h, place)
   return usage ~= nil and usage["by"] == place
 end
 
+-- Of an answer of this kind: whether its tokens are read at the listener, and whether it is a stream.
+local function told_here(h, kind)
+  if find(kind, "event-stream", 1, true) then return reads_tokens(h, "listener"), true end
+  return find(kind, "json", 1, true) ~= nil, false
+end
+
 local function read_answer(h, tells_usage, wants_text)
   local last = { "", "", "" }
   local texts, room = {}, wants_text and MOST_TEXT or 0

@@ -75,16 +75,37 @@ local function read_tokens(h, place)
   if not HELD then h:streamInfo():dynamicMetadata():set("mr.usage", "by", place) end
 end
 
--- What Envoy does by itself: the default chain of the model that the body names.
-local function fall_through(h, text, asks_usage)
-  local model_start, model_end, streamed
+-- Whether it is an object, where its model is (of duplicates the last one counts), and if it asks for
+-- a stream.
+local function looked_through(text)
+  local from, to, streamed
   local is_object = members(text, function(key, _, _, start, stop)
     if key == "model" then
-      model_start, model_end = start, stop
+      from, to = start, stop
     elseif key == "stream" then
       streamed = sub(text, start, stop) == "true"
     end
   end)
+  return is_object, from, to, streamed
+end
+
+-- The first pool's name of the model goes in here, where the body is at hand: cheaper than one more
+-- Lua filter at the pool. Plans that leave that filter out of first attempts say so by a model.
+local function make_ready(h, headers, text, from, to)
+  local model = h:metadata():get("model")
+  if not model then return end
+  if not from then
+    local _
+    _, from, to = looked_through(text)
+    if not from then return end
+  end
+  local size = h:body():setBytes(sub(text, 1, from - 1) .. model .. sub(text, to + 1))
+  headers:replace("content-length", tostring(size))
+end
+
+-- What Envoy does by itself: the default chain of the model that the body names.
+local function fall_through(h, text, asks_usage)
+  local is_object, model_start, model_end, streamed = looked_through(text)
   if not is_object then
     return refuse(h, "400", "The body is not a JSON object.", "invalid_request_error", nil, "invalid_json")
   end
@@ -106,22 +127,13 @@ local function fall_through(h, text, asks_usage)
   end
   remember(h, route, "fall-through")
   if asks_usage then read_tokens(h, "pool") end
-  h:headers():replace("x-mr-plan", streamed and stream_plan or plan)
+  local headers = h:headers()
+  headers:replace("x-mr-plan", streamed and stream_plan or plan)
   h:clearRouteCache()
+  make_ready(h, headers, text, model_start, model_end)
 end
 
--- The first pool's name of the model goes in here, where the body is at hand: cheaper than one more
--- Lua filter at the pool, which every other attempt needs.
-local function make_ready(h, headers, text, from, to)
-  local plan = h:metadata()
-  local model = plan:get("model")
-  if not model then return end
-  local size = h:body():setBytes(sub(text, 1, from - 1) .. model .. sub(text, to + 1))
-  headers:replace("content-length", tostring(size))
-  headers:replace("x-mr-ready", plan:get("pool"))
-end
-
-function envoy_on_request(h)
+envoy_on_request = ending(function(h)
   local body = h:body()
   local text = body and body:getBytes(0, body:length()) or ""
   local headers = h:headers()
@@ -183,7 +195,9 @@ function envoy_on_request(h)
   if hold then headers:replace("x-mr-hold", hold) end
   h:clearRouteCache()
   if not plan or hold then return end
-  if from then return make_ready(h, headers, text, from, to) end
-  local before, after = (answer["x-mr-span"] or ""):match("^(%d+),(%d+)$")
-  if before then make_ready(h, headers, text, before + 1, tonumber(after)) end
-end
+  if not from then
+    local before, after = (answer["x-mr-span"] or ""):match("^(%d+),(%d+)$")
+    if before then from, to = before + 1, tonumber(after) end
+  end
+  make_ready(h, headers, text, from, to)
+end)

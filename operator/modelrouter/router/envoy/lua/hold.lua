@@ -16,7 +16,7 @@ local function seen(h)
   return event ~= "" and event or nil
 end
 
-function envoy_on_response(h)
+envoy_on_response = ending(function(h)
   local headers = h:headers()
   if not is_stream(headers) or headers:get(":status") ~= "200" then return end
   -- All attempts share their metadata.
@@ -25,13 +25,13 @@ function envoy_on_response(h)
   local event = seen(h)
   if not event then
     local begun, chunks = pcall(h.bodyChunks, h)
-    if not begun then return end -- the answer has ended, and it was empty
+    if not begun then return FORGOTTEN end -- the answer has ended, and it was empty
     for _ in chunks do
       event = seen(h)
       if event then break end
     end
   end
-  if not event or event == "good" then return end
+  if not event or event == "good" then return FORGOTTEN end
   headers = h:headers()
   headers:replace(":status", event)
   headers:replace("content-type", "application/json")
@@ -40,4 +40,4 @@ function envoy_on_response(h)
   local before = metadata:get("mr.failed")
   local pool = h:filterContext():get("pool")
   metadata:set("mr.failed", "pools", before and before["pools"] .. "," .. pool or pool)
-end
+end)

@@ -3,7 +3,7 @@
 
 local MOST_PROMPT = 262144
 
-function envoy_on_request(h)
+envoy_on_request = ending(function(h)
   local headers = h:headers()
   local hash = headers:get("x-mr-hash")
   local state = h:streamInfo():filterState()
@@ -29,22 +29,17 @@ function envoy_on_request(h)
   local size = body and body:length() or 0
   if size > MOST_PROMPT then size, told["x-mr-cut"] = MOST_PROMPT, "1" end
   tell_agent(h, "/prompt", id, size > 0 and body:getBytes(0, size) or "", told)
-end
+end)
 
-function envoy_on_response(h)
+envoy_on_response = ending(function(h)
   local headers = h:headers()
   local kind = headers:get("content-type") or ""
   local metadata = h:streamInfo():dynamicMetadata()
   local compared = metadata:get("mr.compared")
   local id = compared and compared["id"]
-  local tells
-  if find(kind, "event-stream", 1, true) then
-    tells = reads_tokens(h, "listener")
-  else
-    tells = find(kind, "json", 1, true) ~= nil
-  end
-  if not (tells or id) then return end
+  local tells, streamed = told_here(h, kind)
+  if not (tells or id) then return streamed and FORGOTTEN end
   local told = id and { ["x-mr-status"] = headers:get(":status"), ["content-type"] = kind }
   local text = read_answer(h, tells, id ~= nil)
   if id then tell_agent(h, "/mirror", id, text, told) end
-end
+end)

@@ -1,6 +1,6 @@
 -- Looks at the first event of a streamed answer and notes it in `mr.first` for `hold.lua`: "good", or
--- the status that an error stands for. Then this filter does nothing more, whatever else is streamed,
--- unless the client asked for the tokens used: see `answer.lua`.
+-- the status that an error stands for. Then it is forgotten, whatever else is streamed, unless
+-- the client asked for the tokens used: see `answer.lua`.
 --
 -- A vLLM whose engine died answers 200 and only then `data: {"error": …, "code": 500}`.
 
@@ -12,7 +12,7 @@ local function status_of(error)
   return match(error, '.*[^\\]"code" ?: ?"?([45]%d%d)"? ?[,}]') or "500"
 end
 
-function envoy_on_response(h)
+envoy_on_response = ending(function(h)
   local headers = h:headers()
   if not is_stream(headers) then
     -- A server that does not stream although it was asked to.
@@ -30,7 +30,7 @@ function envoy_on_response(h)
       open = failed
       local verdict = failed and status_of(chunk:getBytes(0, size)) or "good"
       h:streamInfo():dynamicMetadata():set("mr.first", "event", verdict)
-      if not failed and not last then return end
+      if not failed and not last then return FORGOTTEN end
     end
     if failed then
       -- An answer that is no stream is the error alone, however many reads it takes.
@@ -44,4 +44,4 @@ function envoy_on_response(h)
     end
   end
   if last and not failed then tell_tokens(h, last) end
-end
+end)

@@ -38,7 +38,7 @@ local function adapted(text, model, drop, rename)
   return concat(out)
 end
 
-function envoy_on_request(h)
+envoy_on_request = ending(function(h)
   local body = h:body() -- waits, and what was taken from `h` before is of no use afterwards
   local pool = h:filterContext()
   local headers = h:headers()
@@ -60,4 +60,4 @@ function envoy_on_request(h)
   local operation = place:match("/chat/completions$") or place:match("/[^/]*$")
   local fitting = pool:get("prefix") .. operation .. query
   if fitting ~= path then headers:replace(":path", fitting) end
-end
+end)
