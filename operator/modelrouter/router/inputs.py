@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
 import structlog
 import watchfiles
+
+from modelrouter.router.json_slices import read_slices
+from modelrouter.router.pacing import Pacer
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +78,7 @@ class FileSource:
                 continue
             seen = marks
             try:
-                inputs = self.read()
+                inputs = await asyncio.to_thread(self.read)
             except UnreadableInputError as error:
                 log.warning("configuration cannot be read; the last one stays", reason=str(error))
                 inputs = Inputs(None, problems=self._read_problems())
@@ -154,11 +157,13 @@ def _mark(path: Path | None) -> tuple[int, int, int] | None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return read_slices(path.read_text(encoding="utf-8"), Pacer().rest)
     except FileNotFoundError:
         raise UnreadableInputError(f"{path} does not exist") from None
     except OSError as error:
         raise UnreadableInputError(f"{path} cannot be read: {error.strerror}") from None
-    except orjson.JSONDecodeError as error:
+    except UnicodeDecodeError as error:
+        raise UnreadableInputError(f"{path} is not UTF-8 at {error.start}") from None
+    except json.JSONDecodeError as error:
         # The error's text holds no content of the file, only a position.
         raise UnreadableInputError(f"{path} is not JSON: {error.msg} at {error.pos}") from None

@@ -24,9 +24,18 @@ class Pacer:
 
     async def breathe(self) -> None:
         """Pause if this work has gone on for a slice's time."""
-        if time.perf_counter() - self._since > SLICE_SECONDS:
+        if self._is_due():
             await asyncio.sleep(PAUSE_SECONDS)
             self._since = time.perf_counter()
+
+    def rest(self) -> None:
+        """As `breathe`, in a thread without an event loop."""
+        if self._is_due():
+            time.sleep(PAUSE_SECONDS)
+            self._since = time.perf_counter()
+
+    def _is_due(self) -> bool:
+        return time.perf_counter() - self._since > SLICE_SECONDS
 
 
 async def let_go(*replaced: dict[str, Any]) -> None:

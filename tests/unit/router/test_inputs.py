@@ -113,7 +113,12 @@ async def test_the_directory_may_appear_later(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "does not exist"), (b"[1]", "is not a JSON object"), (b"{nonsense", "is not JSON")],
+    [
+        (None, "does not exist"),
+        (b"[1]", "is not a JSON object"),
+        (b"{nonsense", "is not JSON: .* at 1"),
+        (b'{"nonsense\xff": 1}', "is not UTF-8 at 10"),
+    ],
 )
 def test_what_cannot_be_read_is_said_without_its_content(
     tmp_path: Path, content: bytes | None, message: str

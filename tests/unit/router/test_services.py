@@ -93,7 +93,9 @@ class TestServices:
                     st.tuples(st.tuples(st.text(max_size=9), st.text(max_size=3))),
                 ),
                 min_size=1,
+                max_size=3,
             ),
+            max_size=3,
         )
     )
     def test_are_kept_and_loaded(self, groups: dict[str, dict[str, Group]]) -> None:

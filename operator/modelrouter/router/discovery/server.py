@@ -99,7 +99,9 @@ async def _send(
         wake.clear()
         while (due := ledger.next_push(time.monotonic())) is not None:
             nonce, push = due
-            await context.write(encode_response(push, nonce, store.version or ""))
+            # In a thread: a route table of megabytes takes longer to copy than a decision may wait.
+            answer = await asyncio.to_thread(encode_response, push, nonce, store.version or "")
+            await context.write(answer)
             await asyncio.sleep(0)
         # What turned out to be there already was settled without a push.
         store.note_progress()
