@@ -22,7 +22,7 @@ from bench.processes import BenchError
 from bench.report import Results, page
 from bench.scenarios import ALL, EVENTS, PAUSE_MS, QUICK, STREAMING
 from bench.sections import REQUESTS, write_section
-from bench.systems import Field
+from bench.systems import Field, System
 
 
 def main() -> int:
@@ -37,18 +37,20 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=_memory()) as name:
             directory = Path(name)
             with _everything(directory, options) as competing:
-                _check(competing, directory)
+                decisions = None
+                with competing.turn() as running:
+                    _check(running, directory)
+                    if not options.without_decisions:
+                        decisions = measure_decisions(
+                            running,
+                            competing.backends,
+                            directory,
+                            rate=500.0 if options.quick else 1000.0,
+                            seconds=1.0 if options.quick else 10.0,
+                            routes=100 if options.quick else 1000,
+                        )
                 most = rounds if options.quick else None
                 outcomes = compare(scenarios, competing, rounds, seconds, most_rounds=most)
-                decisions = None
-                if not options.without_decisions:
-                    decisions = measure_decisions(
-                        competing,
-                        directory,
-                        rate=500.0 if options.quick else 1000.0,
-                        seconds=1.0 if options.quick else 10.0,
-                        routes=100 if options.quick else 1000,
-                    )
                 skipped = competing.skipped
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -87,13 +89,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 @contextmanager
 def _everything(directory: Path, options: argparse.Namespace) -> Iterator[Field]:
-    """All systems that can be run, running."""
+    """All systems that can be run; those in Python are running."""
     with ExitStack() as stack:
         to = stack.enter_context(systems.backends(directory, EVENTS, PAUSE_MS))
-        competing = Field(to, [systems.direct(to)])
-        add = competing.systems.append
-        add(stack.enter_context(systems.plain(to, directory)))
-        add(stack.enter_context(systems.router(to, directory)))
+        competing = Field(directory, to)
+        add = competing.others.append
         if not options.without_python and not options.quick:
             try:
                 place = environment("fastapi", FASTAPI)
@@ -109,11 +109,11 @@ def _everything(directory: Path, options: argparse.Namespace) -> Iterator[Field]
         yield competing
 
 
-def _check(competing: Field, directory: Path) -> None:
+def _check(running: Sequence[System], directory: Path) -> None:
     fixed, streamed = directory / "fixed.json", directory / "streamed.json"
     fixed.write_bytes(ALL[0].body)
-    streamed.write_bytes(STREAMING.body)
-    systems.check(competing.systems, {"fixed": fixed, "streamed": streamed})
+    streamed.write_bytes(STREAMING.settling_body)
+    systems.check(running, {"fixed": fixed, "streamed": streamed})
 
 
 def _raw(outcomes: Sequence[Outcome]) -> dict[str, list[dict[str, object]]]:

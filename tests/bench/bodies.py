@@ -30,7 +30,13 @@ _TOOLS = [
 
 
 def chat(
-    model: str, size: int, *, model_last: bool = False, stream: bool = False, tools: bool = False
+    model: str,
+    size: int,
+    *,
+    model_last: bool = False,
+    stream: bool = False,
+    tools: bool = False,
+    max_tokens: int = 512,
 ) -> bytes:
     """A chat request of about `size` bytes: a conversation of messages with quotes and newlines.
 
@@ -39,7 +45,7 @@ def chat(
     messages: list[dict[str, str]] = [
         {"role": "system", "content": "You are a helpful assistant of the platform team."}
     ]
-    options: dict[str, object] = {"temperature": 0.2, "max_tokens": 512}
+    options: dict[str, object] = {"temperature": 0.2, "max_tokens": max_tokens}
     if stream:
         options["stream"] = True
     if tools:

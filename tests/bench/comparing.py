@@ -11,9 +11,8 @@ from pathlib import Path
 
 from bench.driving import Measurement, measure
 from bench.scenarios import EVENTS, Scenario
-from bench.systems import PLAIN, Field
+from bench.systems import PLAIN, Field, System
 
-WARM_UP_SECONDS = 0.3
 QUIET_CORES = 0.3
 """A round in which more than this was busy with other work is repeated, but not for ever."""
 
@@ -104,30 +103,37 @@ def compare(
 ) -> list[Outcome]:
     """Measure every scenario on every system.
 
-    `most_rounds`: with those that are repeated; by default twice as many.
+    Streams get twice the rounds, for their bound is the tightest. `most_rounds`: with those that
+    are repeated; by default twice as many.
     """
-    most = most_rounds or 2 * rounds
     outcomes = []
-    everything = list(competing.programs())
     with tempfile.TemporaryDirectory() as directory:
-        body = Path(directory) / "body.json"
+        body, settling = Path(directory) / "body.json", Path(directory) / "settling.json"
         for number, scenario in enumerate(scenarios, 1):
             print(f"[{number}/{len(scenarios)}] {scenario.name}", file=sys.stderr)
             body.write_bytes(scenario.body)
-            if not scenario.streamed:
-                for system in competing.systems:
-                    measure(system, scenario.load(system, body, WARM_UP_SECONDS), everything)
+            settling.write_bytes(scenario.settling_body)
+            wanted = 2 * rounds if scenario.streamed else rounds
+            most = most_rounds or 2 * wanted
             turns: list[Round] = []
-            while _quiet(turns) < rounds and len(turns) < most:
-                turns.append(
-                    {
-                        system.name: measure(
-                            system, scenario.load(system, body, seconds), everything
-                        )
-                        for system in competing.systems
-                    }
-                )
-            kept = sorted(turns, key=foreign_cores)[:rounds]
+            warm: set[System] = set()
+            while _quiet(turns) < wanted and len(turns) < most:
+                with competing.turn() as systems:
+                    everything = list(competing.programs(systems))
+                    for system in systems:
+                        if system not in warm:
+                            load = scenario.warming(system, settling, seconds)
+                            measure(system, load, everything)
+                            warm.add(system)
+                    turns.append(
+                        {
+                            system.name: measure(
+                                system, scenario.load(system, body, settling, seconds), everything
+                            )
+                            for system in systems
+                        }
+                    )
+            kept = sorted(turns, key=foreign_cores)[:wanted]
             outcomes.append(Outcome(scenario, kept, _failures(scenario, turns)))
     return outcomes
 

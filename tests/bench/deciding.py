@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench import asking, bodies
 from bench.asking import Latencies
 from bench.processes import BenchError, Program, family, module_environment
 from bench.replacing import Replacements, replace_under_load
-from bench.systems import MODEL, Field
+from bench.systems import MODEL, Backends, System
 from modelrouter.router.decisions.protocol import DecisionServer
 
 
@@ -30,10 +31,16 @@ class Decisions:
 
 
 def measure_decisions(
-    competing: Field, directory: Path, *, rate: float, seconds: float, routes: int
+    systems: Sequence[System],
+    backends: Backends,
+    directory: Path,
+    *,
+    rate: float,
+    seconds: float,
+    routes: int,
 ) -> Decisions:
     """Decisions of the running router, and of an agent whose routes are all replaced."""
-    program = next(s.program for s in competing.systems if s.renames and s.program)
+    program = next(s.program for s in systems if s.renames and s.program)
     question = [bodies.chat(MODEL, 1024)]
     empty = directory / "empty.sock"
     command = [sys.executable, "-m", "bench.deciding", str(empty)]
@@ -41,8 +48,7 @@ def measure_decisions(
         server.wait_until(empty.exists, "its start")
         floor = asking.finish(asking.start(empty, rate, seconds, question, directory))
     steady = asking.finish(asking.start(_socket(program), rate, seconds, question, directory))
-    backend = competing.backends.fixed[0]
-    replacing = replace_under_load(directory, backend, routes, rate, seconds)
+    replacing = replace_under_load(directory, backends.fixed[0], routes, rate, seconds)
     return Decisions(rate, floor, steady, replacing)
 
 

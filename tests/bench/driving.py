@@ -23,7 +23,8 @@ from bench.processes import (
 from bench.systems import System
 
 SETTLING_SECONDS = 0.2
-"""Access logs are sent in batches every 100 ms; what the last requests cost is to be counted."""
+"""Access logs are sent in batches; what the last requests cost is to be counted, and what comes
+before the first is not."""
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ def measure(system: System, load: Load, everything: Iterable[Program]) -> Measur
             print(json.dumps(asdict(load)), file=generator.stdin, flush=True)
             if generator.stdout.readline() != "ready\n":
                 raise BenchError(f"{system.name}: the load generator could not connect")
+            time.sleep(SETTLING_SECONDS)
             decisions = system.decisions()
             cpu, ours, busy = system.cpu(), _ours(everything), busy_seconds()
             started = time.monotonic()

@@ -1,8 +1,8 @@
 """The load generator, a process of its own: `python -m bench.load`, steered over its pipes.
 
 A closed loop: every connection sends its next request when the last one has been answered. The
-first line on standard input describes the load; the generator connects, prints `ready`, waits for
-another line, runs, and prints what it saw as one line of JSON.
+first line on standard input describes the load; the generator connects, settles, prints `ready`,
+waits for another line, runs, and prints what it saw as one line of JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -41,9 +42,13 @@ class Load:
     key: str
     """The client's API key."""
     body_file: str
+    settling_file: str
+    """A request that every connection sends once before anything is counted, with one event where
+    answers are streamed: connections last much longer than this, so what it takes to make them is
+    no part of what a request costs."""
     connections: int
     seconds: float
-    """For how long; 0: one request per connection."""
+    """For how long requests begin."""
     events: int = 0
     """Events that a streamed answer has to have; 0: answers are not streamed."""
     longest: float = 60.0
@@ -70,18 +75,34 @@ class Run:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        body = Path(load.body_file).read_bytes()
-        head = (
-            f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1:{load.port}\r\n{HEADERS}"
-            f"authorization: Bearer {load.key}\r\n"
-            f"content-length: {len(body)}\r\n\r\n"
-        )
-        self.request = head.encode() + body
+        self.request = b""
+        self.events = 0
         self.until = 0.0
         self.latencies: list[float] = []
         self.failures: list[str] = []
         self.open = 0
         self.ended = asyncio.Event()
+
+    async def send(
+        self, clients: Sequence[Connection], body_file: str, events: int, seconds: float
+    ) -> None:
+        """Send this body on all connections, for so long, and wait for the answers."""
+        body = Path(body_file).read_bytes()
+        head = (
+            f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1:{self.load.port}\r\n{HEADERS}"
+            f"authorization: Bearer {self.load.key}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        self.request, self.events = head.encode() + body, events
+        self.open = len(clients)
+        self.ended.clear()
+        self.until = time.perf_counter() + seconds
+        for client in clients:
+            client.send()
+        try:
+            await asyncio.wait_for(self.ended.wait(), seconds + self.load.longest)
+        except TimeoutError:
+            self.fail(f"{self.open} requests unanswered after {self.load.longest:.0f} s")
 
     def fail(self, why: str) -> None:
         """Count a request that went wrong."""
@@ -141,8 +162,8 @@ class Connection(asyncio.Protocol):
         answer = b"".join(self._parts)
         self._parts.clear()
         events = answer.count(EVENT)
-        if events < self._run.load.events or LAST_EVENT not in answer:
-            self._run.fail(f"{events} events instead of {self._run.load.events}")
+        if events < self._run.events or LAST_EVENT not in answer:
+            self._run.fail(f"{events} events instead of {self._run.events}")
 
     def _end(self) -> None:
         self._waiting = False
@@ -159,19 +180,14 @@ async def _generate(load: Load) -> Seen:
     for _ in range(load.connections):
         _, client = await loop.create_connection(lambda: Connection(run), "127.0.0.1", load.port)
         clients.append(client)
-    run.open = len(clients)
+    await run.send(clients, load.settling_file, min(load.events, 1), 0.0)
+    run.latencies.clear()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     gc.collect()
     gc.freeze()
     cpu, started = time.process_time(), time.perf_counter()
-    run.until = started + load.seconds
-    for client in clients:
-        client.send()
-    try:
-        await asyncio.wait_for(run.ended.wait(), load.seconds + load.longest)
-    except TimeoutError:
-        run.fail(f"{run.open} requests unanswered after {load.longest:.0f} s")
+    await run.send(clients, load.body_file, load.events, load.seconds)
     took = time.perf_counter() - started
     latencies = sorted(run.latencies) or [0.0]
     return Seen(

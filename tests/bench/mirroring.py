@@ -11,7 +11,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +21,7 @@ from bench import bodies
 from bench.comparing import QUIET_CORES, Spread, foreign_cores
 from bench.driving import Measurement, measure
 from bench.envoys import answering_envoy
-from bench.load import Load
+from bench.load import Load, Seen
 from bench.machine import machine
 from bench.processes import BenchError, Program
 from bench.sections import MIRRORS, write_section
@@ -107,9 +107,9 @@ class Outcome:
         runs = [turn[name] for turn in self.rounds]
         return statistics.median(run.cpu_total / max(run.seen.requests, 1) * 1e6 for run in runs)
 
-    def median(self, name: str, what: str) -> float:
-        """Median over the rounds of p50 or p99 in milliseconds."""
-        return statistics.median(getattr(turn[name].seen, what) for turn in self.rounds)
+    def median(self, name: str, which: Callable[[Seen], float]) -> float:
+        """Median over the rounds of what was seen."""
+        return statistics.median(which(turn[name].seen) for turn in self.rounds)
 
     @property
     def failures(self) -> int:
@@ -140,9 +140,14 @@ def running(directory: Path, delay_ms: int) -> Iterator[tuple[Program, System]]:
         yield servers, System("Model Router", port, port, router, admin_port=admin)
 
 
-def run(scenario: Scenario, rounds: int, seconds: float) -> Outcome:
-    """All turns of a scenario, after one that does not count. Those during which the machine was
-    busy with something else are repeated, at most as often again, and the quietest ones count."""
+def run(
+    scenario: Scenario, rounds: int, seconds: float, *, most_rounds: int | None = None
+) -> Outcome:
+    """All turns of a scenario, after one that does not count.
+
+    Those during which the machine was busy with something else are repeated, and the quietest ones
+    count. `most_rounds`: with those that are repeated; by default twice as many.
+    """
     print(scenario.name, file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
@@ -150,7 +155,7 @@ def run(scenario: Scenario, rounds: int, seconds: float) -> Outcome:
             assert router.program is not None
             everything = [servers, router.program]
             turns: list[dict[str, Measurement]] = []
-            for number in range(2 * rounds + 1):
+            for number in range((most_rounds or 2 * rounds) + 1):
                 if sum(foreign_cores(turn) < QUIET_CORES for turn in turns[1:]) >= rounds:
                     break
                 turn = {}
@@ -160,7 +165,14 @@ def run(scenario: Scenario, rounds: int, seconds: float) -> Outcome:
                 for model in models[first:] + models[:first]:
                     body = directory / f"{model}.json"
                     body.write_bytes(bodies.chat(model, BODY_KILOBYTES * 1024))
-                    load = Load(router.port, CLIENT_KEY, str(body), scenario.connections, seconds)
+                    load = Load(
+                        port=router.port,
+                        key=CLIENT_KEY,
+                        body_file=str(body),
+                        settling_file=str(body),
+                        connections=scenario.connections,
+                        seconds=seconds,
+                    )
                     turn[model] = measure(router, load, everything)
                 turns.append(turn)
     return Outcome(scenario, sorted(turns[1:], key=foreign_cores)[:rounds])
@@ -185,8 +197,8 @@ def section(outcomes: Sequence[Outcome], command: str) -> str:
             rows.append(
                 [
                     f"{outcome.scenario.name}: {NAMES.get(name, 'no mirror')}",
-                    f"{outcome.median(name, 'p50_ms'):.2f}",
-                    f"{outcome.median(name, 'p99_ms'):.2f}",
+                    f"{outcome.median(name, lambda seen: seen.p50_ms):.2f}",
+                    f"{outcome.median(name, lambda seen: seen.p99_ms):.2f}",
                     "" if name == WITHOUT else told,
                     f"{outcome.cost(name):.0f}",
                 ]

@@ -1,4 +1,6 @@
-"""A model server that streams: `python -m bench.paced PORT EVENTS MILLISECONDS`.
+"""Model servers that stream: `python -m bench.paced EVENTS MILLISECONDS PORT...`.
+
+All are one process, so that what comes in between meets the same, whether it uses one or several.
 
 Every event of a stream is written by itself, at its time. The events name the model that the
 request asked for, so that it shows whether a proxy has renamed it.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from functools import cache
 from math import ceil
 from typing import cast
@@ -60,8 +63,9 @@ class Stream(asyncio.Protocol):
         if not body:
             self._transport.write(HEALTHY)
             return
-        self._model = json.loads(body)["model"]
-        self._left = self._events
+        asked = json.loads(body)
+        self._model = asked["model"]
+        self._left = min(self._events, asked["max_tokens"])
         self._loop = asyncio.get_running_loop()
         self._transport.write(HEAD)
         # Steps are those of the engine and not of the stream.
@@ -80,12 +84,14 @@ class Stream(asyncio.Protocol):
         self._loop.call_at(self._due, self._write)
 
 
-async def _serve(port: int, events: int, pause: float) -> None:
+async def _serve(ports: Sequence[int], events: int, pause: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stream(events, pause), "127.0.0.1", port)
-    await server.serve_forever()
+    servers = [
+        await loop.create_server(lambda: Stream(events, pause), "127.0.0.1", port) for port in ports
+    ]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as running:
-        running.run(_serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]) / 1e3))
+        running.run(_serve([*map(int, sys.argv[3:])], int(sys.argv[1]), float(sys.argv[2]) / 1e3))

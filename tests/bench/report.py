@@ -50,10 +50,14 @@ METHOD = f"""\
 - The model server is another Envoy that reads the whole body and answers at once, about 600 bytes
   with `usage`. For streams it is a Python server that writes each event by itself, in steps like
   an engine that batches: {STREAMS} streams of {EVENTS} events, {PAUSE_MS:g} ms apart, all at the
-  same moments. The cost is that of one event passed on, the request's own cost included.
-- Systems take turns (A B C, A B C, …). A ratio is computed within one round; given are the median
-  over the rounds and, in brackets, the least and the greatest. Rounds during which the machine was
-  busy with something else are repeated, at most as often again, and the quietest ones count.
+  same moments, and then as many again on the same connections. The cost is that of one event
+  passed on, the request's own cost included.
+- Every connection has asked once before anything is counted.
+- Systems take turns (A B C, A B C, …), plain Envoy and Model Router as new processes each time:
+  what one of them costs depends by some percent on where its memory happens to be. A ratio is
+  computed within one round; given are the median over the rounds and, in brackets, the least and
+  the greatest. Rounds during which the machine was busy with something else are repeated, at most
+  as often again, and the quietest ones count.
 - Bodies are conversations with quotes and newlines. `model` comes first, as OpenAI's Python client
   writes it, or last. Within a scenario requests differ only in their id, as those of one
   application without sessions do.

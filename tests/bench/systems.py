@@ -6,8 +6,9 @@ import json
 import re
 import secrets
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,17 +75,30 @@ class System:
 
 @dataclass(slots=True)
 class Field:
-    """All that runs while systems are compared."""
+    """All that is compared."""
 
+    directory: Path
     backends: Backends
-    systems: list[System] = field(default_factory=list)
+    others: list[System] = field(default_factory=list)
+    """Those that run all the time."""
     skipped: list[str] = field(default_factory=list)
     """One line for each system that is left out."""
 
-    def programs(self) -> Iterator[Program]:
+    @contextmanager
+    def turn(self) -> Iterator[list[System]]:
+        """All systems. Those with an Envoy are started anew for each turn: what one costs depends
+        by some percent on where its memory happens to be."""
+        with (
+            tempfile.TemporaryDirectory(dir=self.directory) as name,
+            plain(self.backends, Path(name)) as envoy,
+            router(self.backends, Path(name)) as ours,
+        ):
+            yield [direct(self.backends), envoy, ours, *self.others]
+
+    def programs(self, systems: Iterable[System]) -> Iterator[Program]:
         """Everything that was started."""
         yield from self.backends.programs
-        for system in self.systems:
+        for system in systems:
             if system.program:
                 yield system.program
 
@@ -96,19 +110,17 @@ def backends(directory: Path, events: int, pause_ms: float) -> Iterator[Backends
     with answering_envoy(fixed, directory) as envoy:
         for port in fixed:
             envoy.wait_until(lambda port=port: answers(port), "the backend's start")  # type: ignore[misc]
-        first, second = (
-            Program(
-                f"streams-{port}",
-                [sys.executable, "-m", "bench.paced", str(port), str(events), str(pause_ms)],
-                directory / f"streams-{port}.log",
-                module_environment(),
-            )
-            for port in streamed
+        command = [sys.executable, "-m", "bench.paced", str(events), str(pause_ms)]
+        streaming = Program(
+            "streams",
+            [*command, *map(str, streamed)],
+            directory / "streams.log",
+            module_environment(),
         )
-        with first, second:
-            for program, port in ((first, streamed[0]), (second, streamed[1])):
-                program.wait_until(lambda port=port: answers(port), "the start")  # type: ignore[misc]
-            yield Backends(fixed, streamed, (envoy, first, second))
+        with streaming:
+            for port in streamed:
+                streaming.wait_until(lambda port=port: answers(port), "the start")  # type: ignore[misc]
+            yield Backends(fixed, streamed, (envoy, streaming))
 
 
 def direct(to: Backends) -> System:

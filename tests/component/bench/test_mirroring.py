@@ -7,7 +7,8 @@ from bench.mirroring import Scenario
 
 
 def test_a_small_run() -> None:
-    outcome = mirroring.run(Scenario("answers after 5 ms", 5, 2, bounded=True), 1, 0.3)
+    scenario = Scenario("answers after 5 ms", 5, 2, bounded=True)
+    outcome = mirroring.run(scenario, rounds=1, seconds=0.3, most_rounds=1)
     assert outcome.failures == 0
     (turn,) = outcome.rounds
     assert set(turn) == {"without", "mirrored", "compared", "dead"}

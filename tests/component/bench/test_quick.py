@@ -26,6 +26,6 @@ def test_a_quick_run_measures_the_router_beside_plain_envoy(tmp_path: Path) -> N
 
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    assert len(TABLE_ROW.findall(text)) == 3, text
+    assert len(TABLE_ROW.findall(text)) == 2, text
     assert "p99 of a decision" in text
     assert "Failed" not in text
