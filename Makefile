@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests of requests that must not fail while things break: no more of them at once than there are cores.
+TIMED := tests/component/router tests/component/standalone
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,8 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 	@$(BIN)/modelrouter run -f examples/quickstart --simulate
 
 test: $(READY) ## Run the unit and component tests
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/component tests/unit
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/component tests/unit $(TIMED:%=--ignore=%)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(TIMED)
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages

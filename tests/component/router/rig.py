@@ -35,6 +35,7 @@ import yaml
 from component.router.manifests import Manifest, pool, provider, route, secret
 from component.router.processes import ask, eventually, launch, wait_until
 from component.router.simulators import Received, Simulator
+from modelrouter.router.envoy_admin import EnvoyAdmin
 from modelrouter.standalone.ports import free_port
 
 __all__ = [
@@ -173,6 +174,17 @@ class Router:
         """`/routez`."""
         answer: dict[str, Any] = await ask(self.admin_port, "GET", "/routez")
         return answer
+
+    async def healthy_in_envoy(self) -> dict[str, int]:
+        """Endpoints by pool that Envoy sends requests to at this moment; the agent learns of them
+        once a second."""
+        envoy = self.children().get("envoy")
+        if envoy is None:
+            return {}
+        command = Path(f"/proc/{envoy}/cmdline").read_bytes().split(b"\0")
+        folder = Path(os.fsdecode(command[command.index(b"-c") + 1])).parent
+        async with EnvoyAdmin(folder / "admin.sock") as admin:
+            return {name: pool.ready for name, pool in (await admin.memberships()).items()}
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry these labels; 0 without any."""

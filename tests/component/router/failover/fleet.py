@@ -122,16 +122,18 @@ class Fleet:
         await asyncio.gather(*(server.fault() for server in servers))
 
     async def healthy(self, router: Router, *names: str, within: float = 10.0) -> None:
-        """Return once all endpoints of these pools, or of all, are well in the agent's eyes."""
+        """Return once all endpoints of these pools, or of all, are well: for Envoy, which ejects
+        and takes back at once, and in the agent's eyes."""
 
         async def well() -> bool:
             try:
                 pools = (await router.view())["pools"]
+                now = await router.healthy_in_envoy()
             except OSError:
-                return False  # The agent is being started again.
+                return False  # One of them is being started again.
             wanted = names or [name for name in self.servers if name in pools]
             return all(
-                pools[name]["ready"] == pools[name]["endpoints"] and pools[name]["ready"]
+                now.get(name) == pools[name]["ready"] == pools[name]["endpoints"] > 0
                 for name in wanted
             )
 
