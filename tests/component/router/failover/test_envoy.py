@@ -21,7 +21,8 @@ async def test_envoy_is_killed(router: Router, fleet: Fleet) -> None:
             await run_for(0.5)
             os.kill(router.children()["envoy"], signal.SIGKILL)
             died = time.monotonic()
-            gone = load.first(lambda sample: bool(sample.problem), died - 0.1)
+            # What was sent before may have been answered while other requests were not.
+            gone = load.first(lambda sample: bool(sample.problem), died)
             back = load.first(lambda sample: not sample.problem, gone.sent)
             took.append(back.ended - died)
             settled = await run_for(1.0)
