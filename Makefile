@@ -19,6 +19,8 @@ $(READY): requirements-dev.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# The simulated servers and routers of the tests are many processes.
+	@$(BIN)/python -m compileall -q operator
 	@touch $@
 
 setup: $(READY) ## Make the virtual environment with locked dependencies
@@ -31,7 +33,7 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 
 test: $(READY) ## Run the unit and component tests
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/component tests/unit $(TIMED:%=--ignore=%)
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(TIMED)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(TIMED)
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages

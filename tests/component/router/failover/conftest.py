@@ -1,8 +1,9 @@
-"""The fleet and a router in front of it, for the tests of a module."""
+"""The fleet, and a router in front of it for the tests of a module."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,17 +11,26 @@ import pytest_asyncio
 from component.router.failover.fleet import Fleet
 from component.router.rig import Rig, Router
 
-
-@pytest.fixture(scope="module")
-def servers(rig: Rig) -> Fleet:
-    return Fleet(rig)
+HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def router(rig: Rig, servers: Fleet) -> Router:
-    """One router for the module; tests bring their own manifests."""
-    servers.used = servers.manifests()
-    return rig.router(*servers.used)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One after the other, also if tests run in parallel: each wants most of a core."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.xdist_group("failover"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Rig(tmp_path_factory.mktemp("fleet")) as rig:
+        yield Fleet(rig)
+
+
+@pytest.fixture(scope="session")
+def router(servers: Fleet) -> Router:
+    """One router for all of these tests; they bring their own manifests."""
+    return servers.router(servers.rig)
 
 
 @pytest_asyncio.fixture

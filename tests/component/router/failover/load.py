@@ -153,7 +153,7 @@ class Load:
         port: int,
         models: Sequence[str] = ("assistant",),
         *,
-        rate: float = 600,
+        rate: float = 540,
         stream_every: int = 10,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -210,6 +210,14 @@ class Load:
     def pools(self, moment: float, until: float = float("inf")) -> Counter[str]:
         """How many requests sent since then each pool answered."""
         return Counter(sample.pool for sample in self.since(moment, until) if not sample.problem)
+
+    def is_served_by(self, pool: str, moment: float, until: float = float("inf")) -> bool:
+        """Whether this pool answers what was sent since then, but for single requests.
+
+        A server that gets no processor for a second, as others start, is passed over; rightly.
+        """
+        pools = self.pools(moment, until)
+        return pools[pool] > 0.9 * sum(pools.values())
 
     def first(self, found: Callable[[Sample], bool], since: float, timeout: float = 10.0) -> Sample:
         """The first sample sent since then for which it holds; waits for it."""

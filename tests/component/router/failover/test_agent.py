@@ -13,12 +13,18 @@ import pytest
 
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load, Sample
-from component.router.rig import Manifest, Router, eventually, route
+from component.router.rig import Manifest, Rig, Router, eventually, route
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "temperature": 0.5}
 POLICY_BACK_SECONDS = 3.0
 TRIES = 3
 """On a machine that is busy with something else one measurement says little."""
+
+
+@pytest.fixture(scope="module")
+def router(rig: Rig, servers: Fleet) -> Router:
+    """A router of their own: after some deaths an agent stays away for a while."""
+    return servers.router(rig)
 
 
 def manifests(fleet: Fleet) -> list[Manifest]:
@@ -96,7 +102,8 @@ async def test_the_agent_is_killed_three_times(router: Router, fleet: Fleet) -> 
 async def test_the_agent_hangs(router: Router, fleet: Fleet) -> None:
     await fleet.use(router, *manifests(fleet))
     agent = router.children()["agent"]
-    with Load(router.port) as load:
+    # Not more: all that come in the first second wait at the same time, and so does their client.
+    with Load(router.port, rate=300) as load:
         await run_for(0.4)
         os.kill(agent, signal.SIGSTOP)
         stopped = await run_for(2.5)

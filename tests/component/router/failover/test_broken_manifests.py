@@ -74,7 +74,7 @@ async def test_a_broken_manifest(router: Router, fleet: Fleet, kind: str) -> Non
         replace(router, good)
         await eventually(lambda: same(router, version))
     load.assert_none_failed()
-    assert set(load.pools(0)) == {"alpha"}
+    assert load.is_served_by("alpha", 0)
     assert readiness["ready"], "it goes on serving, so it stays ready"
     text = str(found)
     assert re.search(rf"{re.escape(str(manifest))}:\d+", text), text

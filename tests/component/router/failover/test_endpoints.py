@@ -22,7 +22,7 @@ async def test_one_endpoint_is_killed(router: Router, fleet: Fleet) -> None:
         await run_for(0.5)
     print(load.story())
     load.assert_none_failed(cut_streams=1)
-    assert set(load.pools(settled)) == {"alpha"}, "a pool with endpoints left is not left"
+    assert load.is_served_by("alpha", settled), "a pool with endpoints left is not left"
     assert back.attempts == 1
     await fleet.assert_pure()
 
@@ -35,7 +35,7 @@ async def test_a_whole_pool_is_killed(router: Router, fleet: Fleet) -> None:
             server.kill()
         await run_for(1.0)
         settled = await run_for(0.7)
-        assert set(load.pools(settled)) == {"beta"}
+        assert load.is_served_by("beta", settled)
         await asyncio.gather(
             *(asyncio.to_thread(server.start) for server in fleet.servers["alpha"])
         )
@@ -43,10 +43,10 @@ async def test_a_whole_pool_is_killed(router: Router, fleet: Fleet) -> None:
         healed = await run_for(0.7)
     print(load.story())
     load.assert_none_failed(cut_streams=3)
-    assert set(load.pools(healed)) == {"alpha"}, "the pool that is well again takes over"
+    assert load.is_served_by("alpha", healed), "the pool that is well again takes over"
     seen = await fleet.assert_pure()
     assert seen["beta"] > 300
-    assert seen["gamma"] == 0
+    assert seen["gamma"] < 0.1 * seen["beta"]
 
 
 async def test_two_pools_are_killed_one_after_the_other(router: Router, fleet: Fleet) -> None:
@@ -100,7 +100,7 @@ async def test_a_whole_pool_freezes(router: Router, fleet: Fleet) -> None:
         healed = await run_for(0.5)
     print(load.story())
     load.assert_none_failed()
-    assert set(load.pools(healed)) == {"alpha"}
+    assert load.is_served_by("alpha", healed)
     await fleet.assert_pure("beta", "gamma")
 
 

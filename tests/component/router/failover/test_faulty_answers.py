@@ -41,7 +41,7 @@ async def test_a_pool_answers_badly(router: Router, fleet: Fleet, fault: str) ->
     load.assert_none_failed()
     assert load.pools(bad, good)["beta"] > 100
     # On a busy machine a good answer may come too late once in a while.
-    assert load.pools(bad, good)["gamma"] < 0.01 * load.pools(bad, good)["beta"]
+    assert load.pools(bad, good)["gamma"] < 0.05 * load.pools(bad, good)["beta"]
     if FAULTS[fault].get("fail_rate", 1.0) == 1.0:
         late = load.since(bad + 0.3, good)
         assert not [s for s in late if s.pool == "alpha" and s.ended < good]
@@ -101,5 +101,5 @@ async def test_a_dying_engine_is_ejected_and_seen(router: Router, fleet: Fleet) 
         await eventually(partial(told, ready=3, total=3))
     load.assert_none_failed()
     assert ejected == 1
-    assert set(load.pools(0)) == {"alpha"}, "the pool has other endpoints"
+    assert load.is_served_by("alpha", 0), "the pool has other endpoints"
     assert await router.metric("modelrouter_failed_streams_total", pool="alpha") > before

@@ -31,12 +31,12 @@ async def test_the_next_pool_takes_a_share(router: Router, fleet: Fleet) -> None
     load.assert_none_failed(cut_streams=2)
     shares = load.pools(weak, ended)
     assert 0.35 < shares["beta"] / sum(shares.values()) < 0.65, shares
-    assert shares["gamma"] == 0
+    assert shares["gamma"] < 0.05 * shares["beta"]
     reasons = {
         sample.headers["x-mr-reason"] for sample in load.since(weak, ended) if sample.pool == "beta"
     }
     assert reasons == {"rule:pools; alpha spills over"}
-    assert set(load.pools(well)) == {"alpha"}
+    assert load.is_served_by("alpha", well)
     await fleet.assert_pure()
 
 
@@ -50,4 +50,4 @@ async def test_by_default_a_pool_with_one_endpoint_left_keeps_all(
     with Load(router.port, rate=60) as load:
         await run_for(0.7)
     load.assert_none_failed()
-    assert set(load.pools(0)) == {"alpha"}
+    assert load.is_served_by("alpha", 0)
