@@ -24,6 +24,8 @@ PATIENCE_SECONDS = 15.0
 """A request that takes longer has failed."""
 MOST_CONNECTIONS = 800
 TICK_SECONDS = 0.004
+MANY = 520.0
+"""Requests a second, where it is many that must not fail."""
 ENDED = "the connection ended"
 CLIENT_KEY = "the-clients-own-key"
 
@@ -153,7 +155,7 @@ class Load:
         port: int,
         models: Sequence[str] = ("assistant",),
         *,
-        rate: float = 540,
+        rate: float = 200,
         stream_every: int = 10,
         headers: Mapping[str, str] | None = None,
     ) -> None:

@@ -91,7 +91,7 @@ async def test_the_agent_is_killed_three_times(router: Router, fleet: Fleet) -> 
     """The supervisor gives it another life at once, and after some deaths a little later."""
     await fleet.use(router, *manifests(fleet))
     took = []
-    with Load(router.port, rate=300) as load:
+    with Load(router.port) as load:
         for _ in range(3):
             took.append(await kill_agent(router, load))
     print(f"{load.story()}; policy back after {[round(each, 2) for each in took]} s")
@@ -102,8 +102,7 @@ async def test_the_agent_is_killed_three_times(router: Router, fleet: Fleet) -> 
 async def test_the_agent_hangs(router: Router, fleet: Fleet) -> None:
     await fleet.use(router, *manifests(fleet))
     agent = router.children()["agent"]
-    # Not more: all that come in the first second wait at the same time, and so does their client.
-    with Load(router.port, rate=300) as load:
+    with Load(router.port) as load:
         await run_for(0.4)
         os.kill(agent, signal.SIGSTOP)
         stopped = await run_for(2.5)

@@ -35,7 +35,7 @@ async def test_keys_stay_with_their_pools(router: Router, fleet: Fleet, order: s
     await fleet.use(router, *fleet.manifests(pools=names))
     for name in names[:2]:
         await asyncio.gather(*(s.fault(fail_status=503) for s in fleet.servers[name]))
-    with Load(router.port, rate=300) as load:
+    with Load(router.port) as load:
         await run_for(0.6)
     load.assert_none_failed()
     assert set(load.pools(0)) == {names[-1]}
@@ -61,7 +61,7 @@ async def test_without_failover_a_pool_is_never_left(
 ) -> None:
     """Each caller gets the pool's own error or a 503 with `retry-after`, and no other pool."""
     await fleet.use(router, *fleet.manifests(failover=["None"]))
-    with Load(router.port, rate=300) as load:
+    with Load(router.port) as load:
         await run_for(0.3)
         for server in fleet.servers["alpha"]:
             if end == "killed":
@@ -94,7 +94,7 @@ async def test_without_failover_a_pool_is_never_left(
 async def test_all_pools_dead(router: Router, fleet: Fleet) -> None:
     """The answer is quick, says what to do, and has the shape of OpenAI's errors."""
     await fleet.use(router)
-    with Load(router.port, rate=300) as load:
+    with Load(router.port) as load:
         for server in fleet.all:
             server.kill()
         dead = await run_for(1.0)

@@ -58,7 +58,7 @@ async def measure(router: Router, fleet: Fleet, edits: int) -> tuple[list[float]
     place, draft = router.manifests / "all.yaml", router.manifests.parent / "draft"
     base = text_of(fleet.pools())
     took = []
-    with Load(router.port, rate=500) as load:
+    with Load(router.port) as load:
         await run_for(0.2)
         for number in range(edits):
             wanted = ("beta", "alpha")[number % 2]
@@ -101,7 +101,7 @@ async def test_edits_of_all_kinds(router: Router, fleet: Fleet) -> None:
     place, draft = router.manifests / "all.yaml", router.manifests.parent / "draft"
     dice = random.Random(1)
     spare = fleet.servers["alpha"]
-    with Load(router.port, rate=500) as load:
+    with Load(router.port) as load:
         for _ in range(60):
             used = dice.sample(spare, dice.randint(1, 3))
             pools = fleet.pools(

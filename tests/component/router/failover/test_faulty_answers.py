@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from component.router.failover.fleet import Fleet, run_for
-from component.router.failover.load import Load
+from component.router.failover.load import MANY, Load
 from component.router.processes import ask
 from component.router.rig import Router, eventually
 
@@ -28,7 +28,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 async def test_a_pool_answers_badly(router: Router, fleet: Fleet, fault: str) -> None:
     await fleet.use(router)
     # Of a dying engine every request is a stream: without those that fail with 500 besides.
-    streams, rate = (1, 150) if fault.startswith("an error where") else (10, 600)
+    streams, rate = (1, 150.0) if fault.startswith("an error where") else (10, MANY)
     with Load(router.port, rate=rate, stream_every=streams) as load:
         await run_for(0.4)
         await asyncio.gather(*(s.fault(**FAULTS[fault]) for s in fleet.servers["alpha"]))
