@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Tests of requests that must not fail while things break: no more of them at once than there are cores.
+# Tests of requests that must not fail while things break: no more of them at once than there are cores,
+# and those of failover (a group of their own) one after the other.
 TIMED := tests/component/router tests/component/standalone
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
@@ -12,6 +13,7 @@ CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Compiled, because tests start many routers and simulated servers, and some machines keep no bytecode.
 $(READY): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -19,7 +21,6 @@ $(READY): requirements-dev.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@# The simulated servers and routers of the tests are many processes.
 	@$(BIN)/python -m compileall -q operator
 	@touch $@
 

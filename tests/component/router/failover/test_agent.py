@@ -14,10 +14,11 @@ import pytest
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load, Sample
 from component.router.rig import Manifest, Rig, Router, eventually, route
+from modelrouter.standalone.supervising import QUICK_DEATH
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "temperature": 0.5}
 POLICY_BACK_SECONDS = 3.0
-TRIES = 3
+TRIES = 5
 """On a machine that is busy with something else one measurement says little."""
 
 
@@ -72,11 +73,12 @@ async def test_the_agent_is_killed(router: Router, fleet: Fleet) -> None:
     await fleet.use(router, *manifests(fleet))
     took = []
     with Load(router.port, headers={"x-tier": "gold"}) as load:
-        for _ in range(TRIES):
-            await run_for(0.5)
+        await run_for(0.5)
+        took.append(await kill_agent(router, load))
+        while took[-1] >= POLICY_BACK_SECONDS and len(took) < TRIES:
+            # Who dies young several times stays away for a while.
+            await run_for(QUICK_DEATH)
             took.append(await kill_agent(router, load))
-            if took[-1] < POLICY_BACK_SECONDS:
-                break
     reasons = Counter(sample.reason for sample in load.samples)
     print(f"{load.story()}; reasons {dict(reasons)}; policy back after {took} s")
     load.assert_none_failed()
