@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def test_a_thousand_routes_do_not_hold_the_loop(again: bool) -> None:
 
     async def watched() -> EnvoyResources:
         nonlocal longest
+        # The first use of a type compiles it.
+        await ResourceBuilder(SETTINGS).build(config(1), {})
         if again:
             await builder.build(wanted, {})
         building = asyncio.create_task(builder.build(wanted, {}))
@@ -95,10 +98,14 @@ def test_a_thousand_routes_do_not_hold_the_loop(again: bool) -> None:
             longest, last = max(longest, now - last), now
         return await building
 
-    made = asyncio.run(watched())
+    # This process has the garbage of all tests, and an agent little to look through.
+    gc.disable()
+    try:
+        made = asyncio.run(watched())
+    finally:
+        gc.enable()
     assert len(made.models) == 1000
-    # The first use of a type compiles it.
-    assert longest < 0.25
+    assert longest < 0.1
 
 
 def test_building_again_gives_what_a_new_builder_gives() -> None:
