@@ -324,5 +324,5 @@ async def test_two_thousand_clusters_leave_the_loop_free(stage, build):
         gc.enable()
     assert await stage.get() == (200, "a")
     # It is 1 to 2 ms on an idle machine, and more than 20 in one piece.
-    assert longest < 0.01
+    assert longest < 0.015
     assert max(len(push.resources) for push in stage.sent) <= 200

@@ -170,7 +170,7 @@ async def test_requests_over_the_limit_wait(start):
 
 
 def test_a_known_prefix_is_answered_sooner(start):
-    server = start("--first-token", "400", "--per-token", "0", "--enable-prompt-tokens-details")
+    server = start("--first-token", "800", "--per-token", "0", "--enable-prompt-tokens-details")
     client = server.client()
     system = {"role": "system", "content": "rule. " * 2000}
 
@@ -185,8 +185,8 @@ def test_a_known_prefix_is_answered_sooner(start):
     warm, cached = ask("second question")
     assert none_cached == 0
     assert cached > 2900
-    assert cold > 0.4
-    assert warm < 0.3
+    assert cold > 0.8
+    assert warm < 0.6
     hits = server.metric("vllm:prefix_cache_hits_total")
     assert hits == cached
     assert server.metric("vllm:prefix_cache_queries_total") > 2 * cached

@@ -73,7 +73,7 @@ async def test_a_killed_child_is_started_again_at_once():
         killed = time.monotonic()
         child.send(signal.SIGKILL)
         await until(lambda: len(recorder.starts) == 2)
-        assert recorder.starts[1][2] - killed < 1.0
+        assert recorder.starts[1][2] - killed < 2.0
         assert child.pid != first
         assert recorder.deaths[0].reason == "killed by SIGKILL"
         assert recorder.deaths[0].restart_in == 0.0
