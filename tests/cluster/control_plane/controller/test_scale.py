@@ -116,7 +116,7 @@ def test_a_start_with_a_thousand_routes_and_one_change_among_them(
     assert writes["modelroutes"] <= 1.5 * ROUTES
     assert writes["configmaps"] <= 30
 
-    took = []
+    took, statuses = [], []
     for weight in range(1, 6):
         before = len(installation.writes())
         began = time.monotonic()
@@ -125,5 +125,9 @@ def test_a_start_with_a_thousand_routes_and_one_change_among_them(
         took.append(time.monotonic() - began)
         operator.settle()
         changed = Counter(e["objectRef"]["resource"] for e in installation.writes(since=before))
-        assert changed == {"configmaps": 1, "modelroutes": 1}, json.dumps(changed)
+        statuses.append(changed.pop("modelroutes"))
+        assert changed == {"configmaps": 1}, json.dumps(changed)
+    # A router that takes its time is told of in between.
+    assert min(statuses) == 1, statuses
+    assert max(statuses) <= 2, statuses
     print(f"a changed weight: status after {', '.join(f'{s:.2f}' for s in took)} s (by kubectl)")
