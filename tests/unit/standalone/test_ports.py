@@ -58,3 +58,8 @@ async def test_reserved_names_are_not_even_looked_up(name: str, monkeypatch: pyt
     assert not looked_up
     await resolve("model.local")
     assert looked_up
+
+
+async def test_addresses_need_no_lookup():
+    assert await resolve("10.1.2.3") == ["10.1.2.3"]
+    assert await resolve("::1") == ["::1"]
