@@ -60,18 +60,25 @@ class ShardWriter:
             before = merged(state)
             if step.data is None:
                 state.pop(step.index, None)
-                obj = self._store.get((self._namespace, shard_name(self._name, step.index)))
-                if obj is not None:
-                    await self._writer.delete(CONFIG_MAPS, obj)
             else:
                 state[step.index] = step.data
-                wanted = plan_shard(self._name, self._namespace, step.index, step.data)
-                self._store.put(await self._writer.apply(CONFIG_MAPS, wanted))
             after = merged(state)
             if before != after:
-                self.history.change(before, after, time.monotonic())
+                self.history.begin(before, after)
+            await self._write(step)
+            if before != after:
+                self.history.finish(time.monotonic())
             self._known = after
         self.history.settle()
+
+    async def _write(self, step: Write) -> None:
+        if step.data is not None:
+            wanted = plan_shard(self._name, self._namespace, step.index, step.data)
+            self._store.put(await self._writer.apply(CONFIG_MAPS, wanted))
+            return
+        obj = self._store.get((self._namespace, shard_name(self._name, step.index)))
+        if obj is not None:
+            await self._writer.delete(CONFIG_MAPS, obj)
 
     def _seizures(self, current: Shards, wanted: Shards) -> list[Write]:
         """Shards with entries that somebody else added: routers would serve them.

@@ -302,6 +302,8 @@ class Term:
             raise
         else:
             self._note_problem(state, "")
+            # Pods may have acknowledged it before the API server said that it is written.
+            state.note_answers(self._view.pods.of(router), self._polls, self._metrics)
         finally:
             self._routes_changed(router[0], changed)
 

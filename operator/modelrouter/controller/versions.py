@@ -21,23 +21,33 @@ class VersionHistory:
         self.serial = 0
         """Number of the last write."""
         self._digests: dict[str, bytes] = {}
+        self._coming: tuple[str, dict[str, bytes]] | None = None
         self._serials: dict[str, int] = {}
         self._entries: dict[str, int] = {}
         self._written: dict[int, float] = {}
 
     def restart(self, entries: Entries, now: float) -> str:
         """The ConfigMaps hold this, whoever wrote it; the version of it."""
-        self._digests = {key: digest(text) for key, text in entries.items()}
-        return self._note(now)
+        digests = {key: digest(text) for key, text in entries.items()}
+        self._note(version_of(digests), digests, now)
+        return version_of(digests)
 
-    def change(self, before: Entries, after: Entries, now: float) -> str:
-        """A write changed some entries; the version that resulted."""
-        for key in before.keys() - after.keys():
-            self._digests.pop(key, None)
+    def begin(self, before: Entries, after: Entries) -> str:
+        """A write is about to change some entries; the version that results.
+
+        Routers may work by it, and say so, before the API server has answered the writer.
+        """
+        digests = {key: self._digests[key] for key in self._digests if key in after}
         for key, text in after.items():
             if before.get(key) != text:
-                self._digests[key] = digest(text)
-        return self._note(now)
+                digests[key] = digest(text)
+        self._coming = version_of(digests), digests
+        return self._coming[0]
+
+    def finish(self, now: float) -> None:
+        """The write that was begun is made."""
+        assert self._coming is not None
+        self._note(*self._coming, now)
 
     def expect(self, wanted: Entries, present: Entries) -> None:
         """A plan: of entries that are to change, everybody is behind until they are written."""
@@ -61,7 +71,13 @@ class VersionHistory:
 
     def reach(self, version: str | None) -> int:
         """How far somebody is who works by `version`: a serial number; -1: nobody knows."""
-        return self._serials.get(version, -1) if version else -1
+        if not version:
+            return -1
+        serial = self._serials.get(version, -1)
+        # A version that comes back counts for what it was: the write may yet fail.
+        if serial < 0 and self._coming is not None and version == self._coming[0]:
+            return self.serial + 1
+        return serial
 
     def behind(self, key: str, version: str) -> bool:
         """Whether somebody who works by `version` has not got the entry as it is now."""
@@ -75,8 +91,8 @@ class VersionHistory:
         """When a write was made; None: too long ago to be remembered."""
         return self._written.get(serial)
 
-    def _note(self, now: float) -> str:
-        version = version_of(self._digests)
+    def _note(self, version: str, digests: dict[str, bytes], now: float) -> None:
+        self._digests, self._coming = digests, None
         self.serial += 1
         # Made anew, so that the order of the mapping is the order of the serials.
         self._serials.pop(version, None)
@@ -85,4 +101,3 @@ class VersionHistory:
         if len(self._serials) > _REMEMBERED:
             del self._serials[next(iter(self._serials))]
         self._written.pop(self.serial - _REMEMBERED, None)
-        return version

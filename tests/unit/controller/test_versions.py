@@ -14,7 +14,8 @@ def changed(**entries: str) -> dict[str, str]:
 
 def written(history: VersionHistory, before: dict[str, str], after: dict[str, str]) -> str:
     history.expect(after, before)
-    result = history.change(before, after, now=1.0)
+    result = history.begin(before, after)
+    history.finish(now=1.0)
     history.settle()
     return result
 
@@ -40,7 +41,8 @@ def test_a_changed_route_is_behind_until_its_version_is_acknowledged_others_are_
     history.expect(changed(a="a2"), ONE)
     assert history.pending("route.a")
     assert history.behind("route.a", first)
-    second = history.change(ONE, changed(a="a2"), now=1)
+    second = history.begin(ONE, changed(a="a2"))
+    history.finish(now=1)
     history.settle()
     assert not history.pending("route.a")
     assert history.behind("route.a", first)
@@ -66,6 +68,34 @@ def test_a_route_changed_back_is_programmed_by_whoever_never_left() -> None:
     assert third == first
     assert not history.behind("route.a", first)
     assert history.behind("route.a", second)
+
+
+def test_a_router_may_answer_before_the_api_server_does() -> None:
+    """Its new version is known while the write is under way: no other route is behind."""
+    history = VersionHistory()
+    history.restart(ONE, now=0)
+    history.expect(changed(a="a2"), ONE)
+    second = history.begin(ONE, changed(a="a2"))
+    assert history.reach(second) > history.serial
+    assert not history.behind("route.b", second)
+    assert history.behind("route.a", second)
+    history.finish(now=1)
+    history.settle()
+    assert history.reach(second) == history.serial
+    assert not history.behind("route.a", second)
+
+
+def test_a_write_back_that_failed_programs_nobody_who_never_left() -> None:
+    history = VersionHistory()
+    first = history.restart(ONE, now=0)
+    two = changed(a="a2")
+    second = written(history, ONE, two)
+    history.expect(ONE, two)
+    assert history.begin(two, ONE) == first
+    history.expect(two, two)
+    history.settle()
+    assert history.behind("route.a", first)
+    assert not history.behind("route.a", second)
 
 
 def test_a_version_that_nobody_wrote_counts_for_nothing() -> None:
