@@ -19,6 +19,7 @@ import httpx
 from cluster.control_plane.controller.waiting import eventually
 from cluster.kubernetes.access import Kubernetes
 from component.router.processes import launch, wait_until
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.standalone.envoy_binary import find_envoy
 from modelrouter.standalone.ports import free_port
 
@@ -107,8 +108,8 @@ class RouterPod:
         log = self._folder / "agent.log"
         self._processes = [launch(agent, log)]
         wait_until(bootstrap.exists, self._processes[0], log)
-        envoy = [str(find_envoy(None)), "-c", str(bootstrap), "--disable-hot-restart"]
-        envoy += ["--concurrency", "1", "-l", "warning"]
+        envoy = [str(find_envoy(None)), "-c", str(bootstrap)]
+        envoy += ["--concurrency", "1", *ENVOY_FLAGS]
         self._processes.append(launch(envoy, self._folder / "envoy.log"))
         return self
 

@@ -1,4 +1,4 @@
-"""The fleet, and a router in front of it for the tests of a module."""
+"""The fleet, and one router in front of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 @pytest.fixture(scope="session")
 def router(servers: Fleet) -> Router:
     """One router for all of these tests; they bring their own manifests."""
-    return servers.router(servers.rig)
+    servers.used = servers.manifests()
+    return servers.rig.router(*servers.used)
 
 
 @pytest_asyncio.fixture

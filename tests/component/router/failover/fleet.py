@@ -59,7 +59,7 @@ class Fleet:
         }
         for server in self.all:
             server.wait()
-        self._used: dict[Router, list[Manifest]] = {}
+        self.used: list[Manifest] = []
         """The manifests in force."""
 
     @property
@@ -93,24 +93,13 @@ class Fleet:
                 made.append(pool(name, *addresses, model=servers[0].model, **spec))
         return made
 
-    def router(self, rig: Rig) -> Router:
-        """A router in front of the fleet, that ends with the rig."""
-        manifests = self.manifests()
-        router = rig.router(*manifests)
-        self._used[router] = manifests
-        return router
-
-    def forget(self, router: Router) -> None:
-        """Somebody else has changed the manifests in force."""
-        self._used.pop(router, None)
-
     async def use(self, router: Router, *manifests: Manifest) -> None:
         """Have these manifests in force, and all servers well in the router's eyes."""
         wanted = list(manifests) or self.manifests()
-        if wanted != self._used.get(router):
+        if wanted != self.used:
             await self.healthy(router)
             await router.apply(*wanted)
-            self._used[router] = wanted
+            self.used = wanted
         await self.healthy(router)
 
     async def restore(self) -> None:

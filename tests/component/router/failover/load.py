@@ -214,7 +214,7 @@ class Load:
         return Counter(sample.pool for sample in self.since(moment, until) if not sample.problem)
 
     def is_served_by(self, pool: str, moment: float, until: float = float("inf")) -> bool:
-        """Whether this pool answers what was sent since then, but for single requests.
+        """Whether this pool answers what was sent since then, or nine in ten of it.
 
         A server that gets no processor for a second, as others start, is passed over; rightly.
         """

@@ -13,19 +13,13 @@ import pytest
 
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load, Sample
-from component.router.rig import Manifest, Rig, Router, eventually, route
+from component.router.rig import Manifest, Router, eventually, route
 from modelrouter.standalone.supervising import QUICK_DEATH
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "temperature": 0.5}
 POLICY_BACK_SECONDS = 3.0
 TRIES = 5
 """On a machine that is busy with something else one measurement says little."""
-
-
-@pytest.fixture(scope="module")
-def router(rig: Rig, servers: Fleet) -> Router:
-    """A router of their own: after some deaths an agent stays away for a while."""
-    return servers.router(rig)
 
 
 def manifests(fleet: Fleet) -> list[Manifest]:

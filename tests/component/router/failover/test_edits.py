@@ -71,7 +71,7 @@ async def measure(router: Router, fleet: Fleet, edits: int) -> tuple[list[float]
             took.append(answer.ended - moment)
             # Nothing goes back to what was in force before.
             await asyncio.sleep(0.01)
-    fleet.forget(router)
+    fleet.used = []
     print(load.story())
     load.assert_none_failed()
     return took, quantile([sample.seconds for sample in load.samples], 0.99)
@@ -123,7 +123,7 @@ async def test_edits_of_all_kinds(router: Router, fleet: Fleet) -> None:
         last = save(text_of(fleet.manifests(pools=["gamma", "alpha"])), place, draft)
         answer = load.first(lambda sample: sample.pool == "gamma", last)
         settled = await run_for(0.5)
-    fleet.forget(router)
+    fleet.used = []
     print(f"{load.story()}; the last edit after {answer.ended - last:.3f} s")
     load.assert_none_failed()
     assert load.is_served_by("gamma", settled)
@@ -163,7 +163,7 @@ async def test_a_pool_gets_another_model(router: Router, fleet: Fleet) -> None:
         return text_of([pool("only", server, **QUICK), route("only", pools=["only"])])
 
     await router.apply(*yaml.safe_load_all(on(old)))
-    fleet.forget(router)
+    fleet.used = []
     took = []
     with Load(router.port, ["only"]) as load:
         await run_for(0.3)
@@ -196,7 +196,7 @@ async def test_an_endpoint_moves(router: Router, fleet: Fleet) -> None:
         await asyncio.sleep(0.3)
         first.kill()
         settled = await run_for(0.7)
-    fleet.forget(router)
+    fleet.used = []
     print(load.story())
     load.assert_none_failed()
     assert {sample.server for sample in load.since(settled)} == {second.name}
@@ -216,7 +216,7 @@ async def test_a_key_is_rotated(router: Router, fleet: Fleet) -> None:
         ]
 
     await router.apply(*holding("the-old-key"))
-    fleet.forget(router)
+    fleet.used = []
     with Load(router.port, ["rotated"], stream_every=0) as load:
         await run_for(0.3)
         moment = save(text_of(holding("the-new-key")), place, draft)

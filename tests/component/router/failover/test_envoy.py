@@ -6,19 +6,11 @@ import os
 import signal
 import time
 
-import pytest
-
 from component.router.failover.fleet import Fleet, run_for
 from component.router.failover.load import Load
-from component.router.rig import Rig, Router
+from component.router.rig import Router
 
 SERVING_AGAIN_SECONDS = 2.0
-
-
-@pytest.fixture(scope="module")
-def router(rig: Rig, servers: Fleet) -> Router:
-    """A router of their own: after some deaths Envoy stays away for a while."""
-    return servers.router(rig)
 
 
 async def test_envoy_is_killed(router: Router, fleet: Fleet) -> None:

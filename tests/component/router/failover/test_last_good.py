@@ -17,6 +17,7 @@ import pytest
 from component.router.failover.fleet import Fleet
 from component.router.processes import ask, eventually, launch
 from component.router.rig import Rig, Router
+from modelrouter.plan.envoy_flags import ENVOY_FLAGS
 from modelrouter.standalone.envoy_binary import find_envoy
 from modelrouter.standalone.ports import free_port
 
@@ -65,8 +66,8 @@ async def test_a_start_without_a_source(
     try:
         started.append(launch(arguments, tmp_path / "agent.log"))
         await eventually((places / "envoy.json").exists, within=15)
-        envoy = [str(find_envoy()), "-c", str(places / "envoy.json"), "--disable-hot-restart"]
-        started.append(launch([*envoy, "--concurrency", "1"], tmp_path / "envoy.log"))
+        envoy = [str(find_envoy()), "-c", str(places / "envoy.json")]
+        started.append(launch([*envoy, "--concurrency", "1", *ENVOY_FLAGS], tmp_path / "envoy.log"))
 
         async def ready() -> bool:
             try:
