@@ -33,8 +33,7 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 	@$(BIN)/modelrouter run -f examples/quickstart --simulate
 
 test: $(READY) ## Run the unit and component tests
-	@$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/component tests/unit $(TIMED:%=--ignore=%)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(TIMED)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit tests/component
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages

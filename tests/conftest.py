@@ -1,7 +1,47 @@
-"""`--rewrite-golden` writes what the plan makes today as what is expected."""
+"""What holds for all tests: their order, how they are spread over processes, and one option."""
+
+from __future__ import annotations
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+ONE_BY_ONE = "tests/component/router/failover"
+"""Hundreds of requests a second of which none may fail: each of these wants most of a core."""
+TURNS = (
+    ONE_BY_ONE,
+    "tests/unit",
+    "tests/component/feedback",
+    "tests/component/holding",
+    "tests/component/simulator",
+    "tests/component/standalone",
+)
+"""What takes long goes first, beside it at first what starts few processes; the rest goes last."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="rewrite the expected files")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _turn(item.nodeid))
+
+
+def _turn(nodeid: str) -> int:
+    return next((n for n, folder in enumerate(TURNS) if nodeid.startswith(folder)), len(TURNS))
+
+
+class ByFile(LoadScopeScheduling):
+    """The tests of a file share a process, and so what they start; some folders' tests too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return ONE_BY_ONE if nodeid.startswith(ONE_BY_ONE) else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With `--dist loadfile`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByFile(config, log)

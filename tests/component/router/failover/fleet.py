@@ -35,7 +35,8 @@ RECEIVED: Mapping[str, set[str]] = {
     "gamma": SENT - {"temperature"},
 }
 """Parameters that arrive at each pool."""
-HEALTH = {"interval": "300ms", "timeout": "300ms", "unhealthyThreshold": 2, "healthyThreshold": 1}
+HEALTH = {"interval": "300ms", "timeout": "600ms", "unhealthyThreshold": 2, "healthyThreshold": 1}
+"""A server that gets no processor for a moment, as others start, is not dead."""
 OUTLIERS = {"consecutiveErrors": 3, "baseEjectionTime": "500ms", "maxEjectionPercent": 100}
 QUICK: Mapping[str, Any] = {"healthCheck": HEALTH, "outlierDetection": OUTLIERS}
 RETRY = {"attempts": 2, "perTryTimeout": "1s"}

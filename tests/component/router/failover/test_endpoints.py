@@ -80,8 +80,8 @@ async def test_one_endpoint_freezes(router: Router, fleet: Fleet) -> None:
     slowest = max(sample.seconds for sample in load.since(moment))
     assert slowest < 4.0, "the attempt's time limit, once or twice, and no more"
     calm = load.since(settled, back.sent)
-    slow = [sample for sample in calm if sample.seconds > 0.9]
-    assert len(slow) < 0.1 * len(calm), "few wait for it once it is known"
+    retried = [sample for sample in calm if sample.attempts > 1]
+    assert len(retried) < 0.1 * len(calm), "few are sent to it once it is known"
     await fleet.assert_pure("beta", "gamma")
 
 
