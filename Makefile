@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Tests of requests that must not fail while things break: no more of them at once than there are cores,
-# and those of failover (a group of their own) one after the other.
-TIMED := tests/component/router tests/component/standalone
+# Hundreds of requests a second of which none may fail: one of these at a time, beside what starts few processes.
+LOADED := tests/component/router/failover
+BESIDE := tests/unit tests/component/discovery tests/component/feedback
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,8 @@ run: $(READY) ## Run the router on examples/quickstart with simulated models, un
 	@$(BIN)/modelrouter run -f examples/quickstart --simulate
 
 test: $(READY) ## Run the unit and component tests
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/unit tests/component
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(LOADED) $(BESIDE)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/component $(LOADED:%=--ignore=%) $(BESIDE:%=--ignore=%)
 
 test-cluster: $(READY) ## Run the tests on a real Kubernetes (the first time it is compiled: 10 minutes)
 	@$(CLUSTER) --or-skip packages

@@ -8,15 +8,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 ONE_BY_ONE = "tests/component/router/failover"
 """Hundreds of requests a second of which none may fail: each of these wants most of a core."""
-TURNS = (
-    ONE_BY_ONE,
-    "tests/unit",
-    "tests/component/feedback",
-    "tests/component/holding",
-    "tests/component/simulator",
-    "tests/component/standalone",
-)
-"""What takes long goes first, beside it at first what starts few processes; the rest goes last."""
+FIRST = (ONE_BY_ONE, "tests/component/standalone")
+"""What takes longest, so that nobody waits for it at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(nodeid: str) -> int:
-    return next((n for n, folder in enumerate(TURNS) if nodeid.startswith(folder)), len(TURNS))
+    return next((n for n, folder in enumerate(FIRST) if nodeid.startswith(folder)), len(FIRST))
 
 
 class ByFile(LoadScopeScheduling):
