@@ -117,7 +117,7 @@ def json_objects(draw: st.DrawFn, depth: int = 2) -> bytes:
     return b"{" + b",".join(members) + b"}"
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(json_objects())
 def test_a_located_model_is_the_one_that_counts(body: bytes) -> None:
     data = orjson.loads(body)

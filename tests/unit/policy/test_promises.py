@@ -117,7 +117,7 @@ def may_serve(request: RequestFacts, known: RouterConfig, name: str) -> bool:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(configs, requests, states)
 def test_no_pool_that_may_not_ever_gets_a_request(
     known: RouterConfig, request: RequestFacts, state: State
@@ -181,7 +181,7 @@ def test_a_pool_that_is_up_and_free_goes_before_one_that_is_not(
     assert not free or free == list(pools)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(configs, requests, states)
 def test_who_waits_for_a_pool_at_zero(
     known: RouterConfig, request: RequestFacts, state: State

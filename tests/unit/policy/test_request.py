@@ -244,7 +244,7 @@ PARAMETERS = [
 PATHS = st.sampled_from(["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/", ""])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(PARAMETERS, ODD)), PATHS)
 def test_no_odd_type_of_a_parameter_is_an_error(parameters: dict[str, Any], path: str) -> None:
     body = orjson.dumps({**parameters, "model": "m"})
@@ -256,7 +256,7 @@ def test_no_odd_type_of_a_parameter_is_an_error(parameters: dict[str, Any], path
         assert facts.code in ("audio_not_supported", "unknown_url")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.binary() | ODD.map(orjson.dumps), PATHS, st.text())
 def test_no_bytes_whatever_are_an_exception(body: bytes, path: str, label: str) -> None:
     result = read_request(path, {"x-data-class": label}, body, "request-1")

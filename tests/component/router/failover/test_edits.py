@@ -167,7 +167,7 @@ async def test_a_pool_gets_another_model(router: Router, fleet: Fleet) -> None:
     took = []
     with Load(router.port, ["only"]) as load:
         await run_for(0.3)
-        for number in range(20):
+        for number in range(10):
             server = (new, old)[number % 2]
             moment = save(on(server), place, draft)
             answer = await asyncio.to_thread(
