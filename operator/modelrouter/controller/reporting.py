@@ -156,10 +156,14 @@ class Reporter:
         routers: dict[str, RouterFacts] = {}
         for router in sorted(self._view.snapshot.routers_of_pool(key)):
             pods, state = self._view.pods.of(router), self._states.get(router)
-            if state is None or not self._polls.settled(pods):
+            if state is None:
                 if self._is_early():
                     return _LOOK_AGAIN_SECONDS
                 continue
+            if not self._polls.settled(pods):
+                return (
+                    _LOOK_AGAIN_SECONDS  # A pod that is new tells in a moment what it sees.
+                )
             wait = state.unseen_for([key[1]], pods, self._polls)
             if wait > 0 and not state.problem:
                 return wait

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,11 @@ class RouterPods:
             if not pod["metadata"].get("deletionTimestamp")
         )
 
-    def start(self, count: int = 1) -> list[RouterPod]:
-        """Bring so many of the Deployment's pods to life, and wait until they are ready."""
+    def start(self, count: int = 1, *, told: bool = True) -> list[RouterPod]:
+        """Bring so many of the Deployment's pods to life, and wait until they are ready.
+
+        Unless `told`, the cluster does not hear of it yet.
+        """
         played = {pod.name for pod in self.pods}
         fresh = eventually(
             lambda: names if len(names := set(self.names()) - played) >= count else None,
@@ -58,7 +62,8 @@ class RouterPods:
         self.pods += started
         for pod in started:
             eventually(pod.is_ready, within=60)
-            pod.report(ready=True)
+            if told:
+                pod.report(ready=True)
         return started
 
     def kubeconfig(self) -> Path:
@@ -120,6 +125,16 @@ class RouterPod:
         for process in self._processes:
             process.wait()
         self._processes = []
+
+    def freeze(self) -> None:
+        """Let its processes run no further; their ports stay open."""
+        for process in self._processes:
+            process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for process in self._processes:
+            process.send_signal(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """What a kubelet's readiness probe would find."""

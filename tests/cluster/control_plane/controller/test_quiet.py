@@ -114,6 +114,34 @@ def test_routers_that_are_quicker_than_the_answer_of_the_api_server_turn_no_stat
         operator.stop()
 
 
+def test_a_router_pod_that_has_said_nothing_yet_changes_nothing(
+    operator: Operator, installation: Installation, resources: Resources, router_pods: RouterPods
+) -> None:
+    """Another pod becomes ready, as in any rolling update: what is known of pools stays known."""
+    server = ModelServer()
+    resources.apply(
+        pool("a", server.address, model="m"),
+        pool("b", server.address, model="m"),
+        weighted("chat", 90),
+    )
+    router_pods.start(1)
+    resources.expect("mroute", "chat", within=60, Ready=("True", "Ready"))
+    resources.expect("mpool", "a", within=60, Ready=("True", "EndpointsReady"))
+    resources.expect("mpool", "b", within=60, Ready=("True", "EndpointsReady"))
+    operator.settle()
+    (another,) = router_pods.start(1, told=False)
+    time.sleep(6)  # A new leader waits longer for everything.
+    count = len(installation.writes())
+    another.freeze()
+    another.report(ready=True)
+    time.sleep(1.5)
+    assert installation.writes(since=count) == []
+    another.thaw()
+    time.sleep(1.5)
+    operator.settle()
+    assert installation.writes(since=count) == []
+
+
 def test_a_new_leader_finds_everything_as_it_should_be(
     installation: Installation, resources: Resources, router_pods: RouterPods
 ) -> None:
