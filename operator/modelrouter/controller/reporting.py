@@ -161,9 +161,7 @@ class Reporter:
                     return _LOOK_AGAIN_SECONDS
                 continue
             if not self._polls.settled(pods):
-                return (
-                    _LOOK_AGAIN_SECONDS  # A pod that is new tells in a moment what it sees.
-                )
+                return _LOOK_AGAIN_SECONDS  # A pod that is new tells in a moment what it sees.
             wait = state.unseen_for([key[1]], pods, self._polls)
             if wait > 0 and not state.problem:
                 return wait

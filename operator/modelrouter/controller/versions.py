@@ -20,6 +20,7 @@ class VersionHistory:
     def __init__(self) -> None:
         self.serial = 0
         """Number of the last write."""
+        self._began = float("-inf")
         self._digests: dict[str, bytes] = {}
         self._coming: tuple[str, dict[str, bytes]] | None = None
         self._serials: dict[str, int] = {}
@@ -28,6 +29,8 @@ class VersionHistory:
 
     def restart(self, entries: Entries, now: float) -> str:
         """The ConfigMaps hold this, whoever wrote it; the version of it."""
+        if self.serial == 0:
+            self._began = now
         digests = {key: digest(text) for key, text in entries.items()}
         self._note(version_of(digests), digests, now)
         return version_of(digests)
@@ -84,8 +87,8 @@ class VersionHistory:
         return self.reach(version) < self._entries.get(key, 0)
 
     def written(self, key: str) -> float:
-        """When an entry was written as it is now; minus infinity: before this process led."""
-        return self._written.get(self._entries.get(key, 0), float("-inf"))
+        """When an entry was written as it is now, or first looked at where others wrote it."""
+        return self._written.get(self._entries.get(key, 0), self._began)
 
     def written_at(self, serial: int) -> float | None:
         """When a write was made; None: too long ago to be remembered."""

@@ -35,6 +35,16 @@ def test_what_is_there_when_a_leader_begins_needs_no_new_acknowledgement() -> No
     assert not history.behind("route.a", first)
 
 
+def test_what_others_wrote_has_time_to_arrive_from_the_first_look_on() -> None:
+    """A pod may still be on its way to what the leader before wrote last."""
+    history = VersionHistory()
+    history.restart(ONE, now=5)
+    history.expect(ONE, ONE)
+    assert history.written("route.a") == 5
+    history.restart(changed(a="a2"), now=9)
+    assert history.written("route.b") == 5
+
+
 def test_a_changed_route_is_behind_until_its_version_is_acknowledged_others_are_not() -> None:
     history = VersionHistory()
     first = history.restart(ONE, now=0)
