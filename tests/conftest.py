@@ -25,7 +25,7 @@ def _turn(nodeid: str) -> int:
 
 
 class ByFile(LoadScopeScheduling):
-    """The tests of a file share a process, and so what they start; some folders' tests too."""
+    """The tests of a file share a process, and so what they start; so do those of `ONE_BY_ONE`."""
 
     def _split_scope(self, nodeid: str) -> str:
         return ONE_BY_ONE if nodeid.startswith(ONE_BY_ONE) else nodeid.split("::", 1)[0]

@@ -31,6 +31,18 @@ def weighted(name: str, weight: int) -> Manifest:
     return route(name, pools=["a", "b"], rules=[{"name": "all", "targets": targets}])
 
 
+def begin(resources: Resources, router_pods: RouterPods, *, routes: int, pods: int) -> None:
+    """So many routes over two pools, in so many router pods, until all is ready."""
+    server = ModelServer()
+    pools = [pool(name, server.address, model="m") for name in ("a", "b")]
+    resources.apply(*pools, *(weighted(f"route-{n}", 90) for n in range(routes)))
+    router_pods.start(pods)
+    for n in range(routes):
+        resources.expect("mroute", f"route-{n}", within=60, Ready=("True", "Ready"))
+    for name in ("a", "b"):
+        resources.expect("mpool", name, within=60, Ready=("True", "EndpointsReady"))
+
+
 def written(installation: Installation, since: int) -> Counter[str]:
     """What was written, by resource."""
     return Counter(
@@ -54,12 +66,7 @@ def test_nothing_is_written_while_nothing_happens_and_little_for_a_little_change
     resources: Resources,
     router_pods: RouterPods,
 ) -> None:
-    server = ModelServer()
-    pools = [pool(name, server.address, model="m") for name in ("a", "b")]
-    resources.apply(*pools, *(weighted(f"route-{n}", 90) for n in range(20)))
-    router_pods.start(2)
-    for n in range(20):
-        resources.expect("mroute", f"route-{n}", within=60, Ready=("True", "Ready"))
+    begin(resources, router_pods, routes=20, pods=2)
     operator.settle()
 
     count = len(installation.writes())
@@ -90,15 +97,10 @@ def test_routers_that_are_quicker_than_the_answer_of_the_api_server_turn_no_stat
     installation: Installation, resources: Resources, router_pods: RouterPods
 ) -> None:
     """They work by a version of which the operator is not told yet that it is written."""
-    server = ModelServer()
     with late_answers(installation.kubeconfig, "configmaps", seconds=1.5) as kubeconfig:
         installation.kubeconfig = kubeconfig
         operator = installation.operator().lead()
-        pools = [pool(name, server.address, model="m") for name in ("a", "b")]
-        resources.apply(*pools, *(weighted(f"route-{n}", 90) for n in range(5)))
-        router_pods.start(1)
-        for n in range(5):
-            resources.expect("mroute", f"route-{n}", within=60, Ready=("True", "Ready"))
+        begin(resources, router_pods, routes=5, pods=1)
         operator.settle()
         count = len(installation.writes())
         programmed = operator.metric("modelrouter_programmed_seconds_count")
@@ -118,16 +120,7 @@ def test_a_router_pod_that_has_said_nothing_yet_changes_nothing(
     operator: Operator, installation: Installation, resources: Resources, router_pods: RouterPods
 ) -> None:
     """Another pod becomes ready, as in any rolling update: what is known of pools stays known."""
-    server = ModelServer()
-    resources.apply(
-        pool("a", server.address, model="m"),
-        pool("b", server.address, model="m"),
-        weighted("chat", 90),
-    )
-    router_pods.start(1)
-    resources.expect("mroute", "chat", within=60, Ready=("True", "Ready"))
-    resources.expect("mpool", "a", within=60, Ready=("True", "EndpointsReady"))
-    resources.expect("mpool", "b", within=60, Ready=("True", "EndpointsReady"))
+    begin(resources, router_pods, routes=1, pods=1)
     operator.settle()
     (another,) = router_pods.start(1, told=False)
     time.sleep(6)  # A new leader waits longer for everything.
@@ -145,14 +138,8 @@ def test_a_router_pod_that_has_said_nothing_yet_changes_nothing(
 def test_a_new_leader_finds_everything_as_it_should_be(
     installation: Installation, resources: Resources, router_pods: RouterPods
 ) -> None:
-    first, server = installation.operator("first").lead(), ModelServer()
-    resources.apply(
-        pool("a", server.address, model="m"),
-        pool("b", server.address, model="m"),
-        weighted("chat", 90),
-    )
-    router_pods.start(2)
-    resources.expect("mroute", "chat", within=60, Ready=("True", "Ready"))
+    first = installation.operator("first").lead()
+    begin(resources, router_pods, routes=1, pods=2)
     first.settle()
     first.stop()
     count = len(installation.writes())
